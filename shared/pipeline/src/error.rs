@@ -45,6 +45,10 @@ impl StageError {
 
     /// The stage noticed that the process is stopping.
     pub fn interrupted() -> Self {
-        Self { class: ErrorClass::Interrupted, code: "interrupted", message: "the process is stopping".into() }
+        Self {
+            class: ErrorClass::Interrupted,
+            code: "interrupted",
+            message: "the process is stopping".into(),
+        }
     }
 }

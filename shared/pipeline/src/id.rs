@@ -14,7 +14,9 @@ use crate::Digest;
 
 /// Text that can't be an identifier of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid {kind}: it may hold only letters, digits, '-', '_' and '.', must not start with '.', and has 1 to 80 characters")]
+#[error(
+    "not a valid {kind}: it may hold only letters, digits, '-', '_' and '.', must not start with '.', and has 1 to 80 characters"
+)]
 pub struct BadId {
     kind: &'static str,
 }

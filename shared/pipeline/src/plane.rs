@@ -86,7 +86,9 @@ impl fmt::Display for Plane {
 
 /// The text names no plane.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no plane: use coronal, axial, sagittal or six direction cosines such as \"1,0,0,0,0,-1\"{why}")]
+#[error(
+    "{text:?} is no plane: use coronal, axial, sagittal or six direction cosines such as \"1,0,0,0,0,-1\"{why}"
+)]
 pub struct BadPlane {
     text: String,
     why: String,
@@ -137,8 +139,14 @@ mod tests {
     #[test]
     fn impossible_orientations_are_named() {
         assert_eq!(Plane::of_cosines([0.0; 6]), Err(ImpossibleOrientation::NotUnit));
-        assert_eq!(Plane::of_cosines([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]), Err(ImpossibleOrientation::NotOrthogonal));
-        assert_eq!(Plane::of_cosines([f64::NAN, 0.0, 0.0, 1.0, 0.0, 0.0]), Err(ImpossibleOrientation::NotFinite));
+        assert_eq!(
+            Plane::of_cosines([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+            Err(ImpossibleOrientation::NotOrthogonal)
+        );
+        assert_eq!(
+            Plane::of_cosines([f64::NAN, 0.0, 0.0, 1.0, 0.0, 0.0]),
+            Err(ImpossibleOrientation::NotFinite)
+        );
     }
 
     #[test]

@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn the_code_is_the_serialised_form() {
-        for reason in [Reason::AppleDouble, Reason::UnsupportedTransferSyntax, Reason::NotAnImage, Reason::Empty] {
+        for reason in
+            [Reason::AppleDouble, Reason::UnsupportedTransferSyntax, Reason::NotAnImage, Reason::Empty]
+        {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
         }
     }
