@@ -15,6 +15,7 @@ pub mod job;
 pub mod join;
 pub mod key;
 pub mod message;
+pub mod models;
 pub mod plan;
 pub mod plane;
 pub mod refusal;

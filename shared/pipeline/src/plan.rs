@@ -43,7 +43,8 @@ pub enum Network {
         /// Feature maps on the full grid.
         features: u32,
     },
-    /// A U-Net with `levels` poolings, two convolutions a level with group normalisation, features doubling per level.
+    /// A U-Net with `levels` poolings, two convolutions a level with batch normalisation, features doubling per level. What
+    /// it says of a pixel depends on the pixel's surroundings alone, not on how large a picture it is shown at once.
     Unet {
         /// How often the grid is halved.
         levels: u32,
@@ -67,6 +68,8 @@ pub enum Input {
         multiple: u32,
         /// The side of the square patches that training cuts out, pixels.
         patch: u32,
+        /// How many patches make an epoch, however many pictures there are: every second one around an electrode.
+        patches: u32,
     },
 }
 
@@ -156,7 +159,7 @@ impl Plan {
         };
         let (side, step) = match self.input {
             Input::Fit { size } => (size, size),
-            Input::Native { multiple, patch } => (patch, multiple),
+            Input::Native { multiple, patch, .. } => (patch, multiple),
         };
         let within = |field, value: f64, low: f64, high: f64| {
             let problem = format!("is {value}; it has to be from {low} to {high}");
@@ -168,6 +171,9 @@ impl Plan {
         if side % (1 << levels) != 0 || step % (1 << levels) != 0 || step == 0 {
             let problem = format!("has to be a multiple of {} for {levels} levels", 1 << levels);
             return Err(BadPlan { field: "input size, patch or multiple", problem });
+        }
+        if let Input::Native { patches, .. } = self.input {
+            within("input patches", patches.into(), 1.0, 1e6)?;
         }
         within("loss cross_entropy", self.loss.cross_entropy, 0.0, 100.0)?;
         within("loss dice", self.loss.dice, 0.0, 100.0)?;
@@ -187,6 +193,35 @@ impl Plan {
         within("augmentation brightness", augmentation.brightness, 0.0, 1.0)?;
         within("augmentation blur", augmentation.blur, 0.0, 10.0)?;
         within("augmentation noise", augmentation.noise, 0.0, 1.0)
+    }
+
+    /// The default: 0.5 million weights on the picture's own pixels, a few hundred steps on patches of 128 x 128.
+    pub fn unet() -> Self {
+        Self {
+            name: "unet".into(),
+            network: Network::Unet { levels: 3, features: 16 },
+            input: Input::Native { multiple: 8, patch: 128, patches: 80 },
+            loss: Loss { cross_entropy: 1.0, dice: 1.0 },
+            optimizer: Optimizer { rate: 3e-3, weight_decay: 1e-2, schedule: Schedule::Cosine },
+            augmentation: Augmentation {
+                rotation_degrees: 20.0,
+                shift: 0.0,
+                shear: 0.1,
+                zoom: 0.2,
+                flip_horizontal: true,
+                flip_vertical: false,
+                gamma: 0.3,
+                contrast: 0.2,
+                brightness: 0.1,
+                blur: 0.8,
+                noise: 0.03,
+            },
+            epochs: 12,
+            batch: 4,
+            held_out: 0.2,
+            threshold: 0.5,
+            seed: 0,
+        }
     }
 
     /// The reference of the field: one level, 256 x 256, Adam 1e-4, binary cross-entropy, batch 2, 100 epochs.
@@ -211,6 +246,12 @@ impl Plan {
             threshold: 0.5,
             seed: 0,
         }
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::unet()
     }
 }
 
@@ -243,6 +284,7 @@ mod tests {
         let json = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&json).unwrap().id(), plan.id());
         assert_eq!(plan.check(), Ok(()));
+        assert_eq!(Plan::default().check(), Ok(()));
     }
 
     #[test]

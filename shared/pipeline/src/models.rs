@@ -1,0 +1,52 @@
+//! Which model is current, and how that changes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelVersion;
+
+/// The object behind [`ObjectKey::CurrentModel`](crate::ObjectKey::CurrentModel): the only pointer that ever moves. Models
+/// themselves never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurrentModel {
+    /// The model that runs use.
+    pub current: ModelVersion,
+    /// Those that were current before, the latest last.
+    #[serde(default)]
+    pub previous: Vec<ModelVersion>,
+}
+
+impl CurrentModel {
+    /// The pointer after `model` has become current. One that is current already stays so, without a new entry.
+    pub fn promote(before: Option<Self>, model: ModelVersion) -> Self {
+        match before {
+            Some(before) if before.current == model => before,
+            Some(Self { current, mut previous }) => {
+                previous.push(current);
+                Self { current: model, previous }
+            }
+            None => Self { current: model, previous: Vec::new() },
+        }
+    }
+
+    /// The pointer after going back to the model before; `None` if there was none.
+    pub fn rollback(mut self) -> Option<Self> {
+        self.current = self.previous.pop()?;
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promoting_and_rolling_back_walk_the_same_way() {
+        let version = |text: &str| text.parse::<ModelVersion>().unwrap();
+        let first = CurrentModel::promote(None, version("m-1"));
+        let second = CurrentModel::promote(Some(first.clone()), version("m-2"));
+        assert_eq!(CurrentModel::promote(Some(second.clone()), version("m-2")), second);
+        assert_eq!(second.rollback(), Some(first.clone()));
+        assert_eq!(first.rollback(), None);
+    }
+}
