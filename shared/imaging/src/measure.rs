@@ -1,0 +1,124 @@
+//! What a mask measures: area, extent, position, parts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::components::{Connectivity, centroid, components};
+use crate::grid::{Mask, Spacing};
+
+/// The numbers of one mask. Lengths and areas in mm are absent where the slice has no PixelSpacing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measurements {
+    /// The number of electrode pixels.
+    pub electrode_px: usize,
+    /// Their area, in mm2.
+    pub area_mm2: Option<f64>,
+    /// The largest distance between the centres of two electrode pixels, in mm: 0 for a single pixel, absent for an empty mask.
+    pub extent_mm: Option<f64>,
+    /// The mean position of the electrode pixels, (row, column) in pixels; absent for an empty mask.
+    pub centroid: Option<(f64, f64)>,
+    /// The number of 8-connected parts.
+    pub components: usize,
+}
+
+impl Measurements {
+    /// Measures a mask; `spacing` is the slice's PixelSpacing.
+    pub fn of(mask: &Mask, spacing: Option<Spacing>) -> Self {
+        let parts = components(mask, Connectivity::Eight);
+        let electrode_px = parts.iter().map(|part| part.area()).sum();
+        Self {
+            electrode_px,
+            area_mm2: spacing.map(|spacing| electrode_px as f64 * spacing.row_mm * spacing.column_mm),
+            extent_mm: spacing.and_then(|spacing| extent(mask, spacing)),
+            centroid: centroid(parts.iter().flat_map(|part| part.pixels.iter().copied())),
+            components: parts.len(),
+        }
+    }
+}
+
+/// The largest distance between the centres of two pixels of a mask, in mm (in pixels with [`Spacing::PIXELS`]); none if the mask
+/// is empty.
+pub fn extent(mask: &Mask, spacing: Spacing) -> Option<f64> {
+    let hull = hull(mask);
+    let off = |a: (i64, i64), b: (i64, i64)| {
+        ((a.0 - b.0) as f64 * spacing.row_mm).hypot((a.1 - b.1) as f64 * spacing.column_mm)
+    };
+    // The farthest pair are corners of the convex hull, and a hull of whole numbers has few corners: all pairs are cheap.
+    let pairs = hull.iter().enumerate().flat_map(|(i, &a)| hull[i..].iter().map(move |&b| off(a, b)));
+    pairs.max_by(f64::total_cmp)
+}
+
+/// The convex hull's corners (Andrew's monotone chain over the first and last pixel of each row).
+fn hull(mask: &Mask) -> Vec<(i64, i64)> {
+    let mut ends = Vec::new();
+    for row in 0..mask.rows() {
+        let line = mask.row(row);
+        if let (Some(first), Some(last)) =
+            (line.iter().position(|&set| set), line.iter().rposition(|&set| set))
+        {
+            ends.push((row as i64, first as i64));
+            ends.push((row as i64, last as i64));
+        }
+    }
+    ends.dedup();
+    let mut corners = half_hull(ends.iter().copied());
+    corners.extend(half_hull(ends.iter().rev().copied()));
+    corners
+}
+
+fn half_hull(points: impl Iterator<Item = (i64, i64)>) -> Vec<(i64, i64)> {
+    let turn =
+        |a: (i64, i64), b: (i64, i64), c: (i64, i64)| (b.0 - a.0) * (c.1 - a.1) - (b.1 - a.1) * (c.0 - a.0);
+    let mut chain: Vec<(i64, i64)> = Vec::new();
+    for point in points {
+        while let [.., a, b] = chain[..] {
+            if turn(a, b, point) > 0 {
+                break;
+            }
+            chain.pop();
+        }
+        chain.push(point);
+    }
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::grid::Grid;
+
+    #[test]
+    fn a_block_is_measured_by_hand() {
+        let mask = Grid::from_fn(20, 30, |r, c| (5..8).contains(&r) && (10..14).contains(&c)).unwrap();
+        let measured = Measurements::of(&mask, Spacing::new(0.5, 0.25));
+        assert_eq!(measured.electrode_px, 12);
+        assert_eq!(measured.area_mm2, Some(12.0 * 0.125));
+        assert_eq!(measured.extent_mm, Some((2.0_f64 * 0.5).hypot(3.0 * 0.25)));
+        assert_eq!((measured.centroid, measured.components), (Some((6.0, 11.5)), 1));
+    }
+
+    #[test]
+    fn without_spacing_there_are_no_mm_and_an_empty_mask_has_area_zero() {
+        let blank = Grid::filled(4, 4, false).unwrap();
+        let measured = Measurements::of(&blank, Spacing::new(1.0, 1.0));
+        assert_eq!((measured.electrode_px, measured.area_mm2, measured.extent_mm), (0, Some(0.0), None));
+        assert_eq!((measured.centroid, measured.components), (None, 0));
+        let dot = Grid::from_fn(4, 4, |r, c| r == 1 && c == 2).unwrap();
+        let measured = Measurements::of(&dot, None);
+        assert_eq!((measured.area_mm2, measured.extent_mm), (None, None));
+        assert_eq!(extent(&dot, Spacing::PIXELS), Some(0.0));
+        assert_eq!(Spacing::new(0.0, 1.0).or(Spacing::new(1.0, f64::NAN)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_extent_is_that_of_all_pairs(bits in proptest::collection::vec(proptest::bool::weighted(0.2), 120), row_mm in 0.1_f64..4.0) {
+            let mask = Grid::new(10, 12, bits).unwrap();
+            let set: Vec<_> = mask.cells().filter(|cell| *cell.1).map(|cell| cell.0).collect();
+            let off = |a: (usize, usize), b: (usize, usize)| (a.0.abs_diff(b.0) as f64 * row_mm).hypot(a.1.abs_diff(b.1) as f64);
+            let farthest = set.iter().flat_map(|&a| set.iter().map(move |&b| off(a, b))).max_by(f64::total_cmp);
+            prop_assert_eq!(extent(&mask, Spacing { row_mm, column_mm: 1.0 }), farthest);
+        }
+    }
+}
