@@ -1,1 +1,28 @@
-//! To be written.
+//! DICOM files as they come from a hospital: bytes in, typed values or a reason for refusal out. No file is opened here.
+//!
+//! - [`header`] reads the attributes of a file from its first few kilobytes, in microseconds.
+//! - [`decide`] says which plane a slice is cut in and whether that is the wanted one.
+//! - [`index`] is what the ingest stage leaves for the filter stage: the attributes or the refusal of every file.
+//! - [`instance`] decodes a whole file to its pixels; [`lut`] holds the grey-level transformations of one.
+//! - [`deidentify`] takes a patient's identity out of a file; [`write`] makes files.
+//!
+//! Everything reads through one strict reader of data elements, which borrows from the input and never
+//! allocates by a length that the input promises. Nothing here panics on hostile input, and no [`Refusal`] or `Debug`
+//! output holds a patient's identity.
+//!
+//! [`Refusal`]: modiolus_pipeline::Refusal
+
+mod admission;
+pub mod attributes;
+pub mod decide;
+mod element;
+pub mod header;
+pub mod index;
+mod tag;
+mod text;
+mod transfer;
+
+pub use attributes::Attributes;
+pub use decide::{plane_of, verdict};
+pub use header::{HeaderRead, read_header};
+pub use index::{Index, IndexEntry};

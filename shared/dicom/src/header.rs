@@ -1,0 +1,225 @@
+//! The attributes of a file from its first bytes.
+//!
+//! Files are told by their content: names and endings mean nothing. The scan goes from the start to the pixel data,
+//! takes what [`Attributes`] wants, and steps over the rest without looking at it. Source: DICOM PS3.10 section 7,
+//! PS3.5 section 7.
+
+use modiolus_pipeline::{Reason, Refusal};
+
+use crate::admission::admit;
+use crate::attributes::{Attributes, Value};
+use crate::element::{Encoding, Head, Reader, Stop, UNDEFINED, is_known_vr, refuse};
+use crate::tag;
+use crate::text;
+use crate::transfer::{EXPLICIT_BIG_UID, EXPLICIT_LITTLE_UID, IMPLICIT_LITTLE_UID, TransferSyntax};
+
+/// How many first bytes of a file to read before the first call of [`read_header`]: enough for nearly all headers.
+pub const FIRST_READ: u64 = 8 << 10;
+
+/// The preamble (128 bytes) and `DICM`.
+const PREAMBLE: u64 = 132;
+/// Where more is needed, this much more is asked for, so that a few rounds do.
+const STEP: u64 = 8 << 10;
+
+/// What the first bytes of a file say.
+#[derive(Debug)]
+pub enum HeaderRead {
+    /// An image that can be decoded, as far as its header tells.
+    Complete(Box<Attributes>),
+    /// Call again with the first `up_to` bytes of the file. More than were given, at most the file's length.
+    NeedMore {
+        /// How many bytes from the start of the file.
+        up_to: u64,
+    },
+    /// Not an image that can be used.
+    Refused {
+        /// Why, for people and for the table.
+        refusal: Refusal,
+        /// What the header said all the same, if it is one of a DICOM file.
+        attributes: Option<Box<Attributes>>,
+    },
+}
+
+/// Reads the attributes of a file with `file_len` bytes from its first bytes.
+///
+/// Memory use is bounded by the attributes kept, whatever lengths the file promises. A header of more than 64 MiB and
+/// sequences that nest deeper than 16 levels are refused.
+pub fn read_header(prefix: &[u8], file_len: u64) -> HeaderRead {
+    let file_len = file_len.max(prefix.len() as u64);
+    let mut scan = Scan::default();
+    let end = scan.run(prefix, file_len).and_then(|()| {
+        scan.attributes.fill_defaults();
+        admit(&scan.attributes, scan.float_pixels, scan.flaw.take(), file_len).map_err(Stop::Refuse)
+    });
+    match end {
+        Ok(()) => HeaderRead::Complete(scan.attributes),
+        Err(Stop::Need(wanted)) => HeaderRead::NeedMore { up_to: (wanted + STEP).min(file_len) },
+        Err(Stop::Refuse(refusal)) => {
+            HeaderRead::Refused { refusal, attributes: scan.started.then_some(scan.attributes) }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    attributes: Box<Attributes>,
+    /// The file turned out to be DICOM, so the attributes mean something.
+    started: bool,
+    float_pixels: bool,
+    /// The first impossible value. The scan goes on, since a better reason for refusal may follow.
+    flaw: Option<Refusal>,
+}
+
+impl Scan {
+    fn run(&mut self, prefix: &[u8], file_len: u64) -> Result<(), Stop> {
+        let mut reader = open(prefix, file_len, |uid| {
+            self.started = true;
+            self.attributes.transfer_syntax_uid = uid;
+        })?;
+        let mut character_set = &[][..];
+        while let Some(head) = reader.next_head()? {
+            match head.tag {
+                tag::PIXEL_DATA => {
+                    self.attributes.pixel_offset = Some(head.value_at);
+                    let is_native = head.length != UNDEFINED;
+                    self.attributes.pixel_length = is_native.then_some(u64::from(head.length));
+                    return Ok(());
+                }
+                tag::FLOAT_PIXEL_DATA | tag::DOUBLE_FLOAT_PIXEL_DATA => {
+                    self.float_pixels = true;
+                    return Ok(());
+                }
+                tag::SPECIFIC_CHARACTER_SET => character_set = reader.value(&head)?,
+                tag::SHARED_FUNCTIONAL_GROUPS | tag::PER_FRAME_FUNCTIONAL_GROUPS
+                    if self.attributes.number_of_frames == 1 =>
+                {
+                    self.functional_groups(&mut reader, &head)?;
+                }
+                tag if Attributes::wants(tag) && head.length != UNDEFINED => {
+                    self.take(&mut reader, head, character_set)?;
+                }
+                tag if tag.group() == 0xFFFE => {
+                    let detail = format!("{tag} stands outside of any sequence; the file is damaged there");
+                    return Err(refuse(Reason::MalformedAttribute, detail));
+                }
+                _ => reader.skip(&head, 0)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take<'a>(&mut self, reader: &mut Reader<'a>, head: Head, character_set: &'a [u8]) -> Result<(), Stop> {
+        let bytes = reader.value(&head)?;
+        let value = Value { head, bytes, encoding: reader.encoding, character_set };
+        if let Err(flaw) = self.attributes.set(&value) {
+            self.flaw.get_or_insert(flaw);
+        }
+        Ok(())
+    }
+
+    /// In enhanced objects orientation, spacing, rescale and window stand two sequences deep (PS3.3 C.7.6.16).
+    fn functional_groups(&mut self, reader: &mut Reader, groups: &Head) -> Result<(), Stop> {
+        reader.each_item(groups, 0, &mut |reader, item| {
+            while let Some(macro_) = reader.next_in_item(item)? {
+                if !tag::IMAGE_MACROS.contains(&macro_.tag) {
+                    reader.skip(&macro_, 1)?;
+                    continue;
+                }
+                reader.each_item(&macro_, 1, &mut |reader, item| {
+                    while let Some(head) = reader.next_in_item(item)? {
+                        if head.length == UNDEFINED {
+                            reader.skip(&head, 2)?;
+                        } else {
+                            self.take(reader, head, &[])?;
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A reader at the start of the data set. `found` is told the transfer syntax as soon as the file is known to be DICOM.
+pub(crate) fn open(prefix: &[u8], file_len: u64, found: impl FnOnce(String)) -> Result<Reader<'_>, Stop> {
+    let start = meta_start(prefix, file_len)?;
+    let mut reader = Reader::new(prefix, file_len, start, Encoding::EXPLICIT_LITTLE);
+    let mut uid = String::new();
+    while reader.peek_tag()?.is_some_and(|tag| tag.group() == 0x0002) {
+        let Some(head) = reader.next_head()? else { break };
+        if head.tag == tag::TRANSFER_SYNTAX_UID {
+            uid = text::code(reader.value(&head)?);
+        } else {
+            reader.skip(&head, 0)?;
+        }
+    }
+    if reader.at >= file_len {
+        return Err(refuse(Reason::Truncated, "it ends before its data set; export or copy it again"));
+    }
+    let declared = (!uid.is_empty()).then(|| TransferSyntax::of(&uid));
+    if declared.is_some_and(|syntax| syntax.deflated) {
+        found(uid);
+        let detail = "the whole data set is deflated; export it uncompressed";
+        return Err(refuse(Reason::UnsupportedTransferSyntax, detail));
+    }
+    let first = reader.slice(reader.at, 8.min(file_len - reader.at))?;
+    reader.encoding = encoding_of(first, declared);
+    found(if uid.is_empty() { uid_of(reader.encoding).to_owned() } else { uid });
+    Ok(reader)
+}
+
+/// Where the file meta information starts; the refusal of what is no DICOM file.
+fn meta_start(prefix: &[u8], file_len: u64) -> Result<u64, Stop> {
+    if file_len == 0 {
+        return Err(refuse(Reason::Empty, "it has no bytes"));
+    }
+    if (prefix.len() as u64) < PREAMBLE.min(file_len) {
+        return Err(Stop::Need(PREAMBLE.min(file_len)));
+    }
+    // AppleDouble and AppleSingle (RFC 1740), and the Finder's .DS_Store.
+    if matches!(prefix, [0, 5, 0x16, 0 | 7, ..]) || prefix.starts_with(b"\0\0\0\x01Bud1") {
+        return Err(refuse(Reason::AppleDouble, "it holds a Mac's notes about another file"));
+    }
+    let (preamble, rest) = prefix.split_at(prefix.len().min(128));
+    if rest.starts_with(b"DICM") {
+        return Ok(PREAMBLE);
+    }
+    if file_len < PREAMBLE && b"DICM".starts_with(rest) && preamble.iter().all(|b| *b == 0) {
+        return Err(refuse(Reason::Truncated, "it ends inside its preamble; export or copy it again"));
+    }
+    if starts_like_a_data_set(prefix, file_len) {
+        return Ok(0);
+    }
+    Err(refuse(Reason::NotDicom, "it neither has the DICM mark nor starts like a data set"))
+}
+
+/// Old writers leave preamble and meta information out; such files start with group 0002 or 0008.
+fn starts_like_a_data_set(prefix: &[u8], file_len: u64) -> bool {
+    let [group @ (2 | 8), 0, _, 0..=0x10, e, f, g, h, ..] = *prefix else { return false };
+    let is_explicit = is_known_vr([e, f]);
+    let length = u64::from(u32::from_le_bytes([e, f, g, h]));
+    is_explicit || (group == 8 && length % 2 == 0 && length <= file_len - 8)
+}
+
+/// The encoding of a data set, by its first bytes: some files are in another one than they say.
+fn encoding_of(first: &[u8], declared: Option<TransferSyntax>) -> Encoding {
+    let guess = match declared {
+        Some(syntax) => syntax.encoding,
+        None if first.first() == Some(&0) => Encoding::EXPLICIT_BIG,
+        None => Encoding::IMPLICIT_LITTLE,
+    };
+    match *first {
+        _ if guess.big_endian => guess,
+        [_, _, _, _, e, f, ..] => Encoding { explicit: is_known_vr([e, f]), big_endian: false },
+        _ => guess,
+    }
+}
+
+fn uid_of(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding { big_endian: true, .. } => EXPLICIT_BIG_UID,
+        Encoding { explicit: true, .. } => EXPLICIT_LITTLE_UID,
+        _ => IMPLICIT_LITTLE_UID,
+    }
+}
