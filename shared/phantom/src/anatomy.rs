@@ -1,0 +1,419 @@
+//! The temporal bone around a cochlea: shapes in space, painted in order onto a slice.
+//!
+//! | part | what it is | looks |
+//! | --- | --- | --- |
+//! | otic capsule | the hardest bone of the body, around the inner ear | even, bright |
+//! | cochlear duct, vestibule, canals | the fluid-filled inner ear | dark spiral, blob and thin rings in the capsule |
+//! | modiolus | the porous column that the duct winds around | between the two |
+//! | tegmen | thin plate between ear and brain | a bright line, the even dark brain above it |
+//! | mastoid | bone behind the ear, full of air cells | a foam, black or (filled) grey |
+//! | ear canal, middle ear | air, or fluid after surgery | black or grey holes |
+//! | carotid, jugular, facial nerve | soft tissue in bony tunnels | dark discs with a rim |
+
+use crate::cochlea::Cochlea;
+use crate::draw::Draw;
+use crate::noise::{cell_wall, smooth};
+use crate::space::{Vector, View, add, cross, dot, norm, scale, sub, unit};
+
+/// Hounsfield units of air.
+pub(crate) const AIR: f32 = -1000.0;
+
+enum Shape {
+    /// Centre, half axes, mm.
+    Ellipsoid(Vector, Vector),
+    /// Two ends and the radius at each.
+    Rod(Vector, Vector, f32, f32),
+    /// Centre, unit axis, radius of the ring, radius of the tube.
+    Ring(Vector, Vector, f32, f32),
+    /// All that lies below a surface: level, slope along x and z, a bump at x with its height and width; a seed.
+    Below { level: f32, slope: [f32; 2], bump: [f32; 3], seed: u32 },
+    /// A tube through these points.
+    Tube(Vec<(Vector, f32)>),
+    /// All points beyond a plane: a point of it and its unit normal.
+    Beyond(Vector, Vector),
+}
+
+impl Shape {
+    /// Distance to the surface in mm, negative inside (for ellipsoids a good guess).
+    fn distance(&self, p: Vector) -> f32 {
+        match self {
+            Self::Ellipsoid(centre, axes) => {
+                let from = sub(p, *centre);
+                let scaled = [from[0] / axes[0], from[1] / axes[1], from[2] / axes[2]];
+                let away = norm(scaled);
+                let slope = norm([scaled[0] / axes[0], scaled[1] / axes[1], scaled[2] / axes[2]]);
+                if slope < 1e-6 { -axes[0] } else { away * (away - 1.0) / slope }
+            }
+            Self::Rod(a, b, ra, rb) => {
+                let along = sub(*b, *a);
+                let t = (dot(sub(p, *a), along) / dot(along, along).max(1e-6)).clamp(0.0, 1.0);
+                norm(sub(p, add(*a, scale(along, t)))) - (ra + (rb - ra) * t)
+            }
+            Self::Ring(centre, axis, ring, tube) => {
+                let from = sub(p, *centre);
+                let height = dot(from, *axis);
+                let out = (dot(from, from) - height * height).max(0.0).sqrt() - ring;
+                (out * out + height * height).sqrt() - tube
+            }
+            Self::Below { level, slope, bump, seed } => {
+                let away = (p[0] - bump[0]) / bump[2];
+                let hill = bump[1] * (1.0 - away * away).max(0.0);
+                let waves =
+                    smooth([p[0], 0.0, p[2]], 9.0, *seed) + 0.35 * smooth([p[0], 0.0, p[2]], 3.0, *seed + 1);
+                level + slope[0] * p[0] + slope[1] * p[2] - hill + waves - p[1]
+            }
+            Self::Tube(points) => {
+                let mut nearest = f32::MAX;
+                for (point, radius) in points {
+                    let from = sub(p, *point);
+                    nearest = nearest.min(dot(from, from).sqrt() - radius);
+                }
+                nearest
+            }
+            Self::Beyond(point, normal) => -dot(sub(p, *point), *normal),
+        }
+    }
+
+    /// A ball around the shape: centre and radius; None if it has no end.
+    fn ball(&self) -> Option<(Vector, f32)> {
+        match self {
+            Self::Ellipsoid(centre, axes) => Some((*centre, axes.iter().fold(0.0, |a, &b| a.max(b)))),
+            Self::Rod(a, b, ra, rb) => Some((scale(add(*a, *b), 0.5), norm(sub(*a, *b)) / 2.0 + ra.max(*rb))),
+            Self::Ring(centre, _, ring, tube) => Some((*centre, ring + tube)),
+            Self::Tube(points) => {
+                let sum = points.iter().fold([0.0; 3], |sum, (p, _)| add(sum, *p));
+                let centre = scale(sum, 1.0 / points.len().max(1) as f32);
+                Some((centre, points.iter().fold(0.0, |r: f32, (p, t)| r.max(norm(sub(*p, centre)) + t))))
+            }
+            Self::Below { .. } | Self::Beyond(..) => None,
+        }
+    }
+}
+
+enum Matter {
+    /// One value in HU.
+    Even(f32),
+    /// Bone lamellae in marrow: marrow and bone in HU, width of the meshes in mm, share of bone (0 to 1), seed.
+    Spongy { marrow: f32, bone: f32, mesh: f32, share: f32, seed: u32 },
+    /// Cells with bony walls: what fills them, bone, cell width and wall in mm; some cells hold `other` instead.
+    Cells { filling: f32, other: f32, bone: f32, width: f32, wall: f32, seed: u32 },
+    /// A shell around something else: its thickness in mm and HU, and the HU inside.
+    Shell { thickness: f32, bone: f32, inside: f32 },
+}
+
+impl Matter {
+    fn at(&self, p: Vector, distance: f32) -> f32 {
+        match *self {
+            Self::Even(value) => value,
+            Self::Spongy { marrow, bone, mesh, share, seed } => {
+                let n = smooth(p, mesh, seed) + 0.6 * smooth(p, mesh * 0.45, seed + 1);
+                marrow + (bone - marrow) * (0.5 + (n + 2.4 * (share - 0.5)) * 1.1).clamp(0.0, 1.0)
+            }
+            Self::Cells { filling, other, bone, width, wall, seed } => {
+                let (distance, cell) = cell_wall(p, width, seed);
+                let inside = ((distance - wall * 0.5) / 0.15 + 0.5).clamp(0.0, 1.0);
+                let content = if cell % 5 == 0 { other } else { filling };
+                bone + (content - bone) * inside
+            }
+            Self::Shell { thickness, bone, inside } => {
+                let depth = ((-distance - thickness) / 0.2 + 0.5).clamp(0.0, 1.0);
+                bone + (inside - bone) * depth
+            }
+        }
+    }
+}
+
+struct Layer {
+    shape: Shape,
+    matter: Matter,
+    /// How far the outline strays from the plain shape, mm.
+    stray: f32,
+}
+
+/// One person's temporal bone.
+pub(crate) struct Anatomy {
+    soft: f32,
+    layers: Vec<Layer>,
+    seed: u32,
+}
+
+impl Anatomy {
+    pub(crate) fn random(draw: &mut Draw, cochlea: &Cochlea) -> Self {
+        let soft = draw.range(-60.0, 90.0);
+        let bone = draw.range(1650.0, 2150.0);
+        let mut layers = Vec::new();
+        surroundings(draw, &mut layers, soft, bone);
+        capsule(draw, &mut layers, bone);
+        inner_ear(draw, &mut layers, cochlea, soft, bone);
+        ear(draw, &mut layers, soft, bone);
+        Self { soft, layers, seed: draw.bits() }
+    }
+
+    /// The slice in HU, row by row, before the scanner blurs it.
+    pub(crate) fn paint(&self, view: &View) -> Vec<f32> {
+        let mut image = vec![self.soft; view.rows * view.columns];
+        let waves = Waves::new(view, self.seed);
+        for layer in &self.layers {
+            layer.paint(view, &waves, &mut image);
+        }
+        for row in 0..view.rows {
+            for column in 0..view.columns {
+                let pixel = &mut image[row * view.columns + column];
+                *pixel += (*pixel + 1000.0) * 0.02 * waves.at(column, row)[0];
+            }
+        }
+        image
+    }
+}
+
+/// Smooth displacement of outlines, sampled coarsely over the picture.
+struct Waves {
+    across: usize,
+    samples: Vec<Vector>,
+}
+
+const COARSE: usize = 8;
+
+impl Waves {
+    fn new(view: &View, seed: u32) -> Self {
+        let across = view.columns / COARSE + 2;
+        let mut samples = Vec::with_capacity(across * (view.rows / COARSE + 2));
+        for row in 0..view.rows / COARSE + 2 {
+            for column in 0..across {
+                let p = view.point((column * COARSE) as f32, (row * COARSE) as f32);
+                samples.push([0, 10, 20].map(|offset| {
+                    0.75 * smooth(p, 5.0, seed.wrapping_add(offset))
+                        + 0.35 * smooth(p, 1.9, seed.wrapping_add(offset + 1))
+                }));
+            }
+        }
+        Self { across, samples }
+    }
+
+    fn at(&self, column: usize, row: usize) -> Vector {
+        let (x, y) = (column / COARSE, row / COARSE);
+        let (fx, fy) = ((column % COARSE) as f32 / COARSE as f32, (row % COARSE) as f32 / COARSE as f32);
+        let i = y * self.across + x;
+        let s = &self.samples;
+        [0, 1, 2].map(|c| {
+            let top = s[i][c] + (s[i + 1][c] - s[i][c]) * fx;
+            let low = s[i + self.across][c] + (s[i + self.across + 1][c] - s[i + self.across][c]) * fx;
+            top + (low - top) * fy
+        })
+    }
+}
+
+impl Layer {
+    fn paint(&self, view: &View, waves: &Waves, image: &mut [f32]) {
+        let [columns, rows] = match self.shape.ball() {
+            None => [0..view.columns, 0..view.rows],
+            Some((centre, radius)) => {
+                let [column, row, away] = view.project(centre);
+                let reach = radius + self.stray * 1.9 + 0.2;
+                if away.abs() > reach {
+                    return;
+                }
+                view.window(column, row, (reach * reach - away * away).sqrt())
+            }
+        };
+        let near = self.near(view);
+        let shape = near.as_ref().unwrap_or(&self.shape);
+        let edge = view.spacing[0].max(view.spacing[1]).max(0.1);
+        for row in rows {
+            for column in columns.clone() {
+                let p = view.point(column as f32, row as f32);
+                let strayed =
+                    if self.stray > 0.0 { add(p, scale(waves.at(column, row), self.stray)) } else { p };
+                let distance = shape.distance(strayed);
+                let cover = (0.5 - distance / edge).clamp(0.0, 1.0);
+                if cover > 0.0 {
+                    let pixel = &mut image[row * view.columns + column];
+                    *pixel += (self.matter.at(p, distance) - *pixel) * cover;
+                }
+            }
+        }
+    }
+
+    /// Of a tube only the points that can touch the plane: most of the time goes there.
+    fn near(&self, view: &View) -> Option<Shape> {
+        let Shape::Tube(points) = &self.shape else { return None };
+        let close = points.iter().filter(|(p, radius)| view.project(*p)[2].abs() < radius + 0.2);
+        Some(Shape::Tube(close.copied().collect()))
+    }
+}
+
+/// Brain, tegmen, marrow, skull base, mastoid and clutter: all that lies around the inner ear.
+fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
+    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray });
+    let spongy = |draw: &mut Draw, bone: f32| Matter::Spongy {
+        marrow: soft + draw.range(-80.0, 300.0),
+        bone: bone * draw.range(0.55, 0.95),
+        mesh: draw.log_range(0.6, 2.2),
+        share: draw.range(0.15, 0.75),
+        seed: draw.bits(),
+    };
+    let cells = |draw: &mut Draw, bone: f32| {
+        let aerated = draw.chance(0.6);
+        Matter::Cells {
+            filling: if aerated { AIR } else { soft + draw.range(-50.0, 150.0) },
+            other: if draw.chance(0.5) { soft } else { AIR },
+            bone: bone * draw.range(0.5, 0.9),
+            width: draw.log_range(1.2, 4.5),
+            wall: draw.range(0.2, 0.7),
+            seed: draw.bits(),
+        }
+    };
+    let surface = |draw: &mut Draw| Shape::Below {
+        level: -draw.range(5.5, 11.0),
+        slope: [draw.range(-0.25, 0.25), draw.range(-0.2, 0.2)],
+        bump: [draw.range(2.0, 8.0), draw.range(0.0, 3.0), draw.range(2.5, 6.0)],
+        seed: draw.bits(),
+    };
+    if draw.chance(0.85) {
+        let inside = match draw.below(4) {
+            0 | 1 => soft + draw.range(-60.0, 120.0),
+            2 => draw.range(200.0, 700.0),
+            _ => soft,
+        };
+        let bone = bone * draw.range(0.6, 1.0);
+        lay(surface(draw), Matter::Shell { thickness: draw.range(0.6, 2.0), bone, inside }, 0.4);
+    }
+    // Medial and below: the apex of the petrous bone and the skull base.
+    for _ in 0..1 + draw.below(4) {
+        let centre = [draw.range(-16.0, 8.0), draw.range(2.0, 18.0), draw.range(-6.0, 6.0)];
+        let axes = [draw.range(3.0, 9.0), draw.range(3.0, 9.0), draw.range(5.0, 12.0)];
+        let matter = match draw.below(5) {
+            0 | 1 => spongy(draw, bone),
+            2 => cells(draw, bone),
+            3 => Matter::Even(bone * draw.range(0.5, 0.95)),
+            _ => Matter::Shell {
+                thickness: draw.range(0.5, 1.5),
+                bone: bone * draw.range(0.6, 0.95),
+                inside: draw.range(100.0, 800.0),
+            },
+        };
+        lay(Shape::Ellipsoid(centre, axes), matter, draw.range(0.5, 2.0));
+    }
+    if draw.chance(0.6) {
+        let centre = [draw.range(11.0, 24.0), draw.range(-8.0, 8.0), draw.range(-4.0, 4.0)];
+        let axes = [draw.range(4.0, 11.0), draw.range(5.0, 12.0), draw.range(6.0, 12.0)];
+        lay(Shape::Ellipsoid(centre, axes), cells(draw, bone), draw.range(0.3, 1.5));
+    }
+    if draw.chance(0.3) {
+        let normal = unit([1.0, draw.range(-0.4, 0.4), draw.range(-0.3, 0.3)]);
+        lay(Shape::Beyond([draw.range(17.0, 28.0), 0.0, 0.0], normal), Matter::Even(AIR), 0.6);
+    }
+    for _ in 0..draw.below(4) {
+        // Anything at all, so that nothing but the array itself says where the array is.
+        let (sin, cos) = libm::sincosf(draw.range(0.0, std::f32::consts::TAU));
+        let away = draw.range(8.0, 20.0);
+        let axes = [draw.log_range(0.6, 5.0), draw.log_range(0.6, 5.0), draw.range(1.0, 6.0)];
+        let matter = match draw.below(5) {
+            0 | 1 => Matter::Even(AIR),
+            2 => Matter::Even(soft + draw.range(-100.0, 100.0)),
+            3 => Matter::Even(draw.range(400.0, bone)),
+            _ => spongy(draw, bone),
+        };
+        lay(
+            Shape::Ellipsoid([away * cos, away * sin, draw.range(-3.0, 3.0)], axes),
+            matter,
+            draw.range(0.1, 1.0),
+        );
+    }
+}
+
+fn capsule(draw: &mut Draw, layers: &mut Vec<Layer>, bone: f32) {
+    let mut lay = |centre: Vector, axes: Vector| {
+        let bone = bone * draw.range(0.97, 1.0);
+        let axes = scale(axes, draw.range(0.95, 1.2));
+        layers.push(Layer { shape: Shape::Ellipsoid(centre, axes), matter: Matter::Even(bone), stray: 1.0 });
+    };
+    let lobes = [
+        ([0.0, 0.0, 0.0], [5.6, 5.6, 5.0]),
+        ([-2.5, -2.5, 0.0], [4.5, 5.0, 5.0]),
+        ([5.0, -2.5, 0.0], [4.8, 4.2, 5.0]),
+        ([2.5, -4.5, -1.0], [5.0, 3.5, 5.0]),
+        ([-1.5, 4.0, 0.0], [3.2, 3.6, 4.0]),
+    ];
+    for (centre, axes) in lobes {
+        lay(centre, axes);
+    }
+    let keep = draw.below(3);
+    for _ in 0..keep {
+        let centre = [draw.range(-7.0, 9.0), draw.range(-7.0, 4.0), draw.range(-3.0, 3.0)];
+        let axes = [draw.range(2.0, 5.0), draw.range(2.0, 5.0), draw.range(2.0, 6.0)];
+        let matter = Matter::Even(bone * draw.range(0.9, 1.02));
+        layers.push(Layer { shape: Shape::Ellipsoid(centre, axes), matter, stray: 0.8 });
+    }
+}
+
+fn inner_ear(draw: &mut Draw, layers: &mut Vec<Layer>, cochlea: &Cochlea, soft: f32, bone: f32) {
+    let mut lay = |shape, hu: f32, stray| layers.push(Layer { shape, matter: Matter::Even(hu), stray });
+    let fluid = soft + draw.range(20.0, 250.0);
+    // Internal auditory canal, towards the brain.
+    let end = [draw.range(-12.0, -4.0), draw.range(-5.0, 2.0), draw.range(-14.0, -7.0)];
+    lay(Shape::Rod([-0.5, 0.0, -3.5], end, 1.3, draw.range(1.8, 2.8)), soft, 0.4);
+    let column = bone * draw.range(0.4, 0.85);
+    lay(Shape::Rod([0.0, 0.0, -3.0], [0.0, 0.0, 2.5], draw.range(1.5, 2.1), 0.7), column, 0.2);
+    lay(Shape::Tube(cochlea.duct()), fluid, 0.0);
+    // Vestibule with the three canals at right angles.
+    let middle = [draw.range(5.0, 6.5), draw.range(-2.0, 0.5), draw.range(-2.0, 0.5)];
+    let axes = [draw.range(1.4, 2.2), draw.range(1.6, 2.8), draw.range(1.5, 2.2)];
+    lay(Shape::Ellipsoid(middle, axes), fluid, 0.3);
+    let tilt = draw.jitter(0.25);
+    let lateral = unit(add([0.1, 1.0, 0.3], tilt));
+    let superior = unit(cross(lateral, unit(add([0.6, 0.0, 0.8], tilt))));
+    let posterior = cross(lateral, superior);
+    for axis in [lateral, superior, posterior] {
+        let radius = draw.range(2.6, 3.6);
+        let towards = unit([draw.range(0.2, 1.0), draw.range(-1.0, 0.2), draw.range(-0.6, 0.4)]);
+        let in_plane = unit(sub(towards, scale(axis, dot(towards, axis))));
+        let centre = add(middle, scale(in_plane, radius * 0.9));
+        lay(Shape::Ring(centre, axis, radius, draw.range(0.4, 0.65)), fluid, 0.15);
+    }
+    // Facial nerve and other small channels.
+    for _ in 0..1 + draw.below(3) {
+        let from = [draw.range(0.0, 7.0), draw.range(-7.0, -3.5), draw.range(-4.0, 4.0)];
+        let to = add(from, [draw.range(-3.0, 5.0), draw.range(-2.0, 3.0), draw.range(-5.0, 5.0)]);
+        lay(Shape::Rod(from, to, draw.range(0.35, 0.7), draw.range(0.35, 0.7)), soft, 0.3);
+    }
+}
+
+/// Middle ear, ear canal, ossicles, great vessels.
+fn ear(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
+    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray });
+    let content = |draw: &mut Draw| if draw.chance(0.4) { AIR } else { soft + draw.range(-80.0, 80.0) };
+    if draw.chance(0.85) {
+        let centre = [draw.range(8.5, 12.5), draw.range(2.0, 7.0), draw.range(-3.0, 4.0)];
+        let axes = [draw.range(2.0, 5.0), draw.range(2.0, 5.0), draw.range(3.0, 7.0)];
+        lay(Shape::Ellipsoid(centre, axes), Matter::Even(content(draw)), 0.9);
+    }
+    if draw.chance(0.5) {
+        let from = [draw.range(9.0, 14.0), draw.range(-7.0, 8.0), draw.range(-6.0, 2.0)];
+        let to = add(from, [draw.range(-4.0, 10.0), draw.range(-4.0, 5.0), draw.range(3.0, 14.0)]);
+        let radius = draw.range(0.9, 2.8);
+        let shell = Matter::Shell { thickness: 0.7, bone: bone * 0.8, inside: AIR };
+        let matter = if draw.chance(0.4) { shell } else { Matter::Even(AIR) };
+        lay(Shape::Rod(from, to, radius, radius * 1.1), matter, 0.3);
+    }
+    if draw.chance(0.5) {
+        let hammer = [draw.range(9.0, 13.0), draw.range(-6.0, 2.0), draw.range(-2.0, 2.0)];
+        for _ in 0..2 {
+            let end = add(hammer, draw.jitter(2.0));
+            lay(
+                Shape::Rod(hammer, end, draw.range(0.7, 1.3), 0.4),
+                Matter::Even(draw.range(600.0, 1600.0)),
+                0.2,
+            );
+        }
+    }
+    for probability in [0.7, 0.4] {
+        if draw.chance(probability) {
+            let from = [draw.range(-11.0, 9.0), draw.range(8.0, 12.0), draw.range(-3.0, 3.0)];
+            let to = add(from, [draw.range(-5.0, 5.0), draw.range(4.0, 12.0), draw.range(-8.0, 8.0)]);
+            let inside = soft + draw.range(-20.0, 120.0);
+            let matter = Matter::Shell { thickness: draw.range(0.3, 0.8), bone: bone * 0.7, inside };
+            lay(Shape::Rod(from, to, draw.range(1.8, 3.5), draw.range(1.8, 4.0)), matter, 0.6);
+        }
+    }
+}

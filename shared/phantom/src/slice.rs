@@ -1,0 +1,294 @@
+//! One slice with its truth.
+
+use modiolus_imaging::{Grid, Image8, Mask};
+
+use crate::anatomy::Anatomy;
+use crate::arrays::ArrayModel;
+use crate::cochlea::Cochlea;
+use crate::draw::Draw;
+use crate::implant::{Grain, Implant, any_model, other_metal};
+use crate::metal::{MetalPlanes, planes, streaks};
+use crate::scanner::Scanner;
+use crate::space::{View, add, cross, scale, unit};
+
+/// What a slice should be like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SliceOptions {
+    /// Rows of the picture, 16 to 4096.
+    pub rows: usize,
+    /// Columns of the picture, 16 to 4096.
+    pub columns: usize,
+    /// Share of slices without an array, 0 to 1.
+    pub empty: f32,
+}
+
+impl Default for SliceOptions {
+    fn default() -> Self {
+        Self { rows: 256, columns: 256, empty: 0.12 }
+    }
+}
+
+/// One electrode contact on a slice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SliceContact {
+    /// Distance of the contact from the middle of the first pixel along the columns' direction, mm.
+    pub x_mm: f32,
+    /// Distance along the rows' direction, mm.
+    pub y_mm: f32,
+    /// Distance from the slice's plane, mm.
+    pub off_plane_mm: f32,
+    /// Angle from the round window around the spiral, degrees.
+    pub angle_deg: f32,
+    /// In the mask: bright enough and near enough to be seen.
+    pub visible: bool,
+}
+
+/// A made slice and everything that is true about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhantomSlice {
+    /// Grey levels 0 to 255, as a person sees the slice.
+    pub image: Image8,
+    /// True where the bloomed metal of the electrode array is. Neither lead wire nor coil is in it.
+    pub mask: Mask,
+    /// Distance of rows and of columns, mm, in the order of DICOM's PixelSpacing. They may differ.
+    pub spacing_mm: [f32; 2],
+    /// Contacts from base to tip, all of them, also those outside of the slice.
+    pub contacts: Vec<SliceContact>,
+    /// The array's middle line from base to tip: x and y in mm as in [`SliceContact`].
+    pub centreline_mm: Vec<[f32; 2]>,
+    /// The array, if there is one.
+    pub model: Option<&'static ArrayModel>,
+}
+
+impl PhantomSlice {
+    /// The mask is not empty.
+    pub fn has_array(&self) -> bool {
+        self.mask.values().contains(&true)
+    }
+}
+
+/// One head with all its metal, and the scanner that looks at it.
+pub(crate) struct Head {
+    pub(crate) anatomy: Anatomy,
+    pub(crate) implant: Option<Implant>,
+    pub(crate) grains: Vec<Grain>,
+    pub(crate) scanner: Scanner,
+}
+
+/// A slice in HU and its parts.
+pub(crate) struct Exposure {
+    pub(crate) hu: Vec<f32>,
+    pub(crate) metal: MetalPlanes,
+}
+
+impl Head {
+    pub(crate) fn random(draw: &mut Draw, with_array: bool, reach: f32) -> Self {
+        let cochlea = Cochlea::random(draw);
+        let anatomy = Anatomy::random(draw, &cochlea);
+        let implant = with_array.then(|| {
+            let model = any_model(draw);
+            Implant::random(draw, &cochlea, model)
+        });
+        let mut grains = other_metal(draw, reach, if with_array { 1.0 } else { 1.6 });
+        if let Some(implant) = &implant {
+            grains.extend_from_slice(&implant.grains);
+        }
+        Self { anatomy, implant, grains, scanner: Scanner::random(draw) }
+    }
+
+    pub(crate) fn expose(&self, view: &View, draw: &mut Draw) -> Exposure {
+        let mut hu = self.anatomy.paint(view);
+        self.scanner.blur_tissue(view, &mut hu);
+        let metal = planes(view, &self.grains, &self.scanner.metal);
+        let streaks = streaks(view, &self.grains, &self.scanner.metal, draw);
+        for (i, pixel) in hu.iter_mut().enumerate() {
+            let blobs = metal.array[i] + metal.other[i];
+            *pixel +=
+                self.scanner.contact * (blobs + metal.ripple[i]) + streaks[i] * (1.0 - 0.7 * blobs.min(1.0));
+        }
+        self.scanner.degrade(view, &mut hu, draw);
+        self.scanner.cut(view, &mut hu, -1000.0);
+        Exposure { hu, metal }
+    }
+
+    /// The 8-bit look and the mask of an exposure.
+    pub(crate) fn develop(&self, view: &View, exposure: &Exposure) -> (Vec<u8>, Vec<bool>) {
+        let grey: Vec<u8> =
+            exposure.hu.iter().map(|&hu| self.scanner.grey(hu).round().clamp(0.0, 255.0) as u8).collect();
+        let level = self.level(view, &grey);
+        let enough = 0.22 * (150.0 - 40.0) * self.scanner.window[1] / self.scanner.contact;
+        let metal = &exposure.metal;
+        let mask = (0..grey.len())
+            .map(|i| {
+                let array = metal.array[i];
+                f32::from(grey[i]) > level && array > enough && array >= metal.other[i]
+            })
+            .collect();
+        (grey, drop_specks(mask, view.columns, 4))
+    }
+
+    /// The grey level above which the array belongs to the mask.
+    ///
+    /// People keep what is brighter than 150; where the whole array is fainter, they go half way down to the bone.
+    fn level(&self, view: &View, grey: &[u8]) -> f32 {
+        let Some(implant) = &self.implant else { return 150.0 };
+        let mut peaks: Vec<u8> = implant
+            .contacts
+            .iter()
+            .filter_map(|contact| {
+                let [column, row, away] = view.project(contact.at);
+                let inside = column >= 1.0
+                    && row >= 1.0
+                    && column < (view.columns - 2) as f32
+                    && row < (view.rows - 2) as f32;
+                if !inside || away.abs() > view.slab / 2.0 + 0.3 {
+                    return None;
+                }
+                let i = row.round() as usize * view.columns + column.round() as usize;
+                Some(grey[i].max(grey[i - 1]).max(grey[i + 1]))
+            })
+            .collect();
+        peaks.sort_unstable();
+        let bright = peaks.get(peaks.len() * 2 / 3).map_or(255.0, |&peak| f32::from(peak));
+        if bright >= 172.0 { 150.0 } else { (0.5 * (bright + 118.0) + 5.0).clamp(118.0, 150.0) }
+    }
+}
+
+/// Clears connected pieces (4 neighbours) of fewer than `least` pixels.
+fn drop_specks(mut mask: Vec<bool>, columns: usize, least: usize) -> Vec<bool> {
+    let mut piece = Vec::new();
+    let mut seen = vec![false; mask.len()];
+    for start in 0..mask.len() {
+        if !mask[start] || seen[start] {
+            continue;
+        }
+        piece.clear();
+        piece.push(start);
+        seen[start] = true;
+        let mut next = 0;
+        while let Some(&at) = piece.get(next) {
+            next += 1;
+            let (column, rest) = (at % columns, mask.len() - at);
+            let neighbours = [
+                (column > 0).then(|| at - 1),
+                (column + 1 < columns).then(|| at + 1),
+                (at >= columns).then(|| at - columns),
+                (rest > columns).then(|| at + columns),
+            ];
+            for near in neighbours.into_iter().flatten() {
+                if mask[near] && !seen[near] {
+                    seen[near] = true;
+                    piece.push(near);
+                }
+            }
+        }
+        if piece.len() < least {
+            piece.iter().for_each(|&at| mask[at] = false);
+        }
+    }
+    mask
+}
+
+/// A slice made from a seed: the same seed and options give the same bytes on every machine.
+///
+/// Rows and columns outside 16 to 4096 are moved to the nearest limit.
+pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
+    let mut draw = Draw::new(seed, 1);
+    let with_array = !draw.chance(options.empty);
+    let rows = options.rows.clamp(16, 4096);
+    let columns = options.columns.clamp(16, 4096);
+    let width = draw.log_range(21.0, 58.0);
+    let mut head = Head::random(&mut draw, with_array, width * 0.5);
+    let mut last = None;
+    for attempt in 0..5 {
+        let view = random_view(&mut draw, head.implant.as_ref(), [rows, columns], width, attempt);
+        let exposure = head.expose(&view, &mut draw);
+        let (grey, mask) = head.develop(&view, &exposure);
+        let share = mask.iter().filter(|&&m| m).count() as f32 / mask.len() as f32;
+        let fits = !with_array || (0.0008..0.02).contains(&share);
+        last = Some((view, grey, mask));
+        if fits {
+            break;
+        }
+        // Too faint or too fat for a picture that people would keep.
+        head.scanner.contact *= if share < 0.0008 { 1.4 } else { 0.75 };
+    }
+    match last {
+        Some((view, grey, mask)) => assemble(&head, &view, grey, mask),
+        None => unreachable!("the loop runs at least once"),
+    }
+}
+
+fn assemble(head: &Head, view: &View, grey: Vec<u8>, mask: Vec<bool>) -> PhantomSlice {
+    let [dy, dx] = view.spacing;
+    let place = |point| {
+        let [column, row, away] = view.project(point);
+        (column * dx, row * dy, away, column.round(), row.round())
+    };
+    let contacts = head.implant.iter().flat_map(|implant| &implant.contacts).map(|contact| {
+        let (x_mm, y_mm, off_plane_mm, column, row) = place(contact.at);
+        let inside = column >= 0.0 && row >= 0.0 && column < view.columns as f32 && row < view.rows as f32;
+        let visible = inside && mask[row as usize * view.columns + column as usize];
+        SliceContact { x_mm, y_mm, off_plane_mm, angle_deg: contact.angle, visible }
+    });
+    let contacts = contacts.collect();
+    let line = head.implant.iter().flat_map(|implant| &implant.centreline);
+    let centreline_mm = line.map(|&point| place(point)).map(|(x, y, ..)| [x, y]).collect();
+    PhantomSlice {
+        image: grid(view, grey),
+        mask: grid(view, mask),
+        spacing_mm: view.spacing,
+        contacts,
+        centreline_mm,
+        model: head.implant.as_ref().map(|implant| implant.model),
+    }
+}
+
+/// # Panics
+/// Never: views have at least one pixel and at most 4096 rows and columns.
+pub(crate) fn grid<T>(view: &View, values: Vec<T>) -> Grid<T> {
+    Grid::new(view.rows, view.columns, values).expect("a view has as many values as pixels")
+}
+
+/// A plane near the one in which the whole spiral lies, seen from any side.
+fn random_view(
+    draw: &mut Draw,
+    implant: Option<&Implant>,
+    [rows, columns]: [usize; 2],
+    width: f32,
+    attempt: u32,
+) -> View {
+    let stretch = match draw.below(10) {
+        0 => draw.range(1.5, 2.1),
+        1..=6 => draw.range(1.0, 1.55),
+        _ => draw.range(0.9, 1.1),
+    };
+    let dx = width / columns as f32;
+    let spacing = [dx / stretch * columns as f32 / rows as f32, dx];
+    let roll = if draw.chance(0.12) { draw.range(-3.1, 3.1) } else { 0.25 * draw.normal() };
+    let (sin, cos) = libm::sincosf(roll);
+    let lean = if draw.chance(0.15) { draw.range(0.3, 0.9) } else { 0.1 * draw.normal() };
+    let (lean_sin, lean_cos) = libm::sincosf(lean);
+    let (turn_sin, turn_cos) = libm::sincosf(draw.range(0.0, std::f32::consts::TAU));
+    // Lean the plane's normal away from the cochlea's axis, then roll within the plane.
+    let normal = unit([lean_sin * turn_cos, lean_sin * turn_sin, lean_cos]);
+    let across = unit(cross([0.0, 1.0, 0.0], normal));
+    let upright = cross(normal, across);
+    let mut right = add(scale(across, cos), scale(upright, sin));
+    let down = add(scale(upright, cos), scale(across, -sin));
+    if draw.chance(0.5) {
+        right = scale(right, -1.0); // the other ear
+    }
+    let steep = lean.abs() > 0.3;
+    let slab = if steep || draw.chance(0.2) { draw.range(1.0, 4.0) } else { draw.range(0.1, 0.9) };
+    let aim = implant.map_or([0.0; 3], |implant| {
+        let seen = &implant.contacts;
+        let sum = seen.iter().fold([0.0; 3], |sum, contact| add(sum, contact.at));
+        scale(sum, 1.0 / seen.len().max(1) as f32)
+    });
+    let depth = draw.normal() * 0.45 / (1.0 + attempt as f32);
+    let shift = [draw.range(-0.24, 0.24) * width, draw.range(-0.24, 0.24) * width / stretch];
+    let centre =
+        add(add(scale(aim, 0.8), scale(normal, depth)), add(scale(right, shift[0]), scale(down, shift[1])));
+    View { centre, right, down, rows, columns, spacing, slab }
+}
