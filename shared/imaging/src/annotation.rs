@@ -239,3 +239,115 @@ fn whole(x: f64) -> Option<i32> {
     let side = MAX_SIDE as f64;
     (-side..=2.0 * side).contains(&x).then_some(x as i32)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::contour;
+
+    fn file(shapes: &str) -> String {
+        format!(
+            r#"{{"version": "5.4.1", "flags": {{}}, "shapes": [{shapes}], "imagePath": "a.png", "imageData": "iVBORw0KGgo=",
+            "imageHeight": 20, "imageWidth": 30}}"#
+        )
+    }
+
+    fn shape(label: &str, kind: &str, points: &str) -> String {
+        format!(
+            r#"{{"label": "{label}", "points": {points}, "group_id": null, "shape_type": "{kind}", "flags": {{}}, "mask": null}}"#
+        )
+    }
+
+    fn read(shapes: &str) -> Result<Annotation, AnnotationError> {
+        parse(file(shapes).as_bytes(), 20, 30)
+    }
+
+    #[test]
+    fn the_three_kinds_are_drawn_by_label() {
+        let circle = shape("electrode", "circle", "[[10, 10], [13, 10]]");
+        let polygon = shape("cochlea", "polygon", "[[2.9, 2.9], [2.2, 8.1], [8.7, 8.7], [8.1, 2.9]]");
+        let rectangle = shape("electrode", "rectangle", "[[28.5, 15.5], [25.1, 18.9]]");
+        let drawn = read(&[circle, polygon, rectangle].join(",")).unwrap();
+        let kinds: Vec<_> = drawn.shapes.iter().map(|shape| shape.kind).collect();
+        assert_eq!(kinds, [Kind::Rectangle, Kind::Polygon, Kind::Circle]);
+        // The square (2, 2) to (8, 8) with its border; a circle of radius 3 has 37 pixels in PIL; 4 x 4 between (25, 15), (28, 18).
+        assert_eq!(drawn.cochlea.unwrap().count(), 49);
+        assert_eq!(drawn.electrode.count(), 37 + 16);
+        assert!(drawn.electrode[(10, 13)] && !drawn.electrode[(10, 14)] && drawn.electrode[(18, 28)]);
+    }
+
+    #[test]
+    fn nothing_drawn_is_a_blank_mask_and_no_cochlea() {
+        let drawn = read("").unwrap();
+        assert!(drawn.electrode.is_blank() && drawn.cochlea.is_none() && drawn.shapes.is_empty());
+    }
+
+    #[test]
+    fn old_files_without_shape_type_and_with_a_byte_order_mark_are_read() {
+        let old = r#"{"label": "electrode", "line_color": null, "points": [[1, 1], [1, 3], [3, 3], [3, 1]]}"#;
+        let bytes = [b"\xef\xbb\xbf", file(old).as_bytes()].concat();
+        assert_eq!(parse(&bytes, 20, 30).unwrap().electrode.count(), 9);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let triangle = "[[1, 1], [5, 1], [1, 5]]";
+        let error = |shapes: &str| read(shapes).unwrap_err().to_string();
+        assert!(error(&shape("wire", "polygon", triangle)).contains("\"wire\""));
+        assert!(error(&shape("electrode", "linestrip", triangle)).contains("\"linestrip\""));
+        assert!(error(&shape("electrode", "circle", triangle)).contains("a circle has 3 points, it needs 2"));
+        assert!(error(&shape("electrode", "polygon", "[[1, 1], [2, 2]]")).contains("a polygon has 2 points"));
+        assert!(error(&shape("electrode", "polygon", "[[1, 1], [2, 1e30], [2, 2]]")).contains("too far"));
+        assert!(error(&shape("electrode", "circle", "[[1, 1], [16000, 1]]")).contains("too far"));
+        assert!(error(&shape("electrode", "polygon", "[[1, 1], [2], [2, 2]]")).contains("line 1"));
+        let size = parse(file("").as_bytes(), 20, 31).unwrap_err().to_string();
+        assert!(size.contains("20 x 30 pixels") && size.contains("20 x 31"), "{size}");
+        assert_eq!(parse(b"{}", 20, 30), Err(AnnotationError::Missing("imageHeight")));
+        assert!(parse(b"\x89PNG", 20, 30).unwrap_err().to_string().contains("no valid JSON"));
+        assert!(
+            parse(&file("")[..40].as_bytes(), 20, 30).unwrap_err().to_string().contains("ends too early")
+        );
+    }
+
+    #[test]
+    fn limits_hold() {
+        let points = vec!["[1, 1]"; MAX_POINTS + 1].join(",");
+        let many = read(&shape("electrode", "polygon", &format!("[{points}]"))).unwrap_err();
+        assert_eq!(many, AnnotationError::TooLarge { limit: MAX_POINTS, what: "points" });
+        let deep = "[".repeat(100_000);
+        assert!(matches!(read(&deep), Err(AnnotationError::Form { .. })));
+        let long = "x".repeat(100_000);
+        assert!(read(&shape(&long, "polygon", "[]")).unwrap_err().to_string().len() < 200);
+    }
+
+    #[test]
+    fn an_outline_drawn_again_gives_the_part_back() {
+        let mut mask = Mask::filled(20, 30, false).unwrap();
+        raster::ellipse(&mut mask, (3, 2), (20, 13));
+        raster::rectangle(&mut mask, (18, 9), (27, 17));
+        let mut again = mask.like(false);
+        for outline in contour::outlines(&mask) {
+            let points: Vec<_> = outline.iter().map(|&(row, column)| (column as i32, row as i32)).collect();
+            raster::polygon(&mut again, &points);
+        }
+        assert_eq!(again, mask);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes, 20, 30);
+        }
+
+        #[test]
+        fn arbitrary_shapes_never_panic(
+            points in proptest::collection::vec((-9000.0_f64..17000.0, prop_oneof![-9000.0_f64..17000.0, any::<f64>()]), 0..12),
+            kind in prop_oneof!["polygon", "circle", "rectangle", "line"],
+        ) {
+            let points: Vec<_> = points.iter().map(|(x, y)| format!("[{x:?}, {y:?}]")).collect();
+            let _ = read(&shape("electrode", &kind, &format!("[{}]", points.join(","))));
+        }
+    }
+}

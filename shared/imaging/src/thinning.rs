@@ -35,8 +35,8 @@ fn is_removable(thin: &Mask, at: (usize, usize), second: bool) -> bool {
     let beginnings = (0..8).filter(|&i| !set[i] && set[(i + 1) % 8]).count();
     let [north, _, east, _, south, _, west, _] = set;
     let faces = match second {
-        false => !(north && east && south) && !(east && south && west),
-        true => !(north && east && west) && !(north && south && west),
+        false => !(east && south && (north || west)),
+        true => !(north && west && (east || south)),
     };
     (2..=6).contains(&neighbours) && beginnings == 1 && faces
 }
