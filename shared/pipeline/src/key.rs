@@ -65,6 +65,10 @@ pub enum ObjectKey {
     Prepared(PlanId, PatientKey, SliceId),
     /// How the prepared picture maps back to the slice (JSON).
     Frame(PlanId, PatientKey, SliceId),
+    /// What a person drew on a slice (labelme JSON or mask PNG), named by its digest.
+    Annotation(Digest),
+    /// What came of an annotation of a slice (JSON).
+    AnnotationVerdict(PatientKey, SliceId, Digest),
     /// A picture or mask to learn from (PNG), named by its digest.
     Sample(Digest),
     /// A dataset (JSON), named by its digest.
@@ -121,7 +125,7 @@ impl ObjectKey {
         match self {
             Self::Scan(_) | Self::Listing(_) | Self::Index(_) => Bucket::Incoming,
             Self::Instance(..) | Self::Image(..) | Self::Prepared(..) | Self::Frame(..) => Bucket::Scans,
-            Self::Sample(_) | Self::Dataset(_) => Bucket::Datasets,
+            Self::Annotation(_) | Self::AnnotationVerdict(..) | Self::Sample(_) | Self::Dataset(_) => Bucket::Datasets,
             Self::Plan(_)
             | Self::Checkpoint { .. }
             | Self::TrainingLog { .. }
@@ -151,6 +155,10 @@ impl ObjectKey {
             Self::Image(patient, slice) => format!("{patient}/{slice}.png"),
             Self::Prepared(plan, patient, slice) => format!("{patient}/{plan}/{slice}.png"),
             Self::Frame(plan, patient, slice) => format!("{patient}/{plan}/{slice}.json"),
+            Self::Annotation(digest) => format!("annotations/{digest}"),
+            Self::AnnotationVerdict(patient, slice, annotation) => {
+                format!("annotations/{patient}/{slice}/{annotation}.json")
+            }
             Self::Sample(digest) => format!("samples/{digest}.png"),
             Self::Dataset(digest) => format!("{digest}.json"),
             Self::Plan(plan) => format!("plans/{plan}.json"),

@@ -1,1 +1,114 @@
-//! To be written.
+//! Ingest: scan files -> series index.
+//!
+//! Reads the start of each file, and more of it only where the header is longer. Nothing stops it: a file that is no image
+//! of a scan is a row of the index with its reason.
+
+use modiolus_dicom::decide;
+use modiolus_dicom::header::{HeaderRead, read_header};
+use modiolus_dicom::index::{Index, IndexEntry};
+use modiolus_pipeline::job::filter::FilterJob;
+use modiolus_pipeline::job::ingest::{IngestJob, ListedFile, Listing};
+use modiolus_pipeline::{
+    Effects, Fetched, Job, Object, ObjectKey, Objects, Progress, ProgressEvent, Read, Reason, Refusal, Stage,
+    StageError,
+};
+
+/// The first read of each file. Headers of scans are 2 to 6 KiB long; this is one page-cache read.
+const FIRST_BYTES: u64 = 8 * 1024;
+
+/// The second read of a file whose header is longer than the first (private elements, icons).
+const MORE_BYTES: u64 = 256 * 1024;
+
+/// The last read: a header longer than this is refused.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// One filter job reads at most this many bytes of matching files at once, but always at least one file.
+const FILTER_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The stage. It has no state.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct IngestStage;
+
+impl Stage for IngestStage {
+    type Job = IngestJob;
+
+    fn needs(&self, job: &IngestJob, have: &Objects) -> Vec<Read> {
+        let key = ObjectKey::Listing(job.listing);
+        let Some(listing) = have.found(&key) else { return vec![Read::whole(key)] };
+        // A listing that doesn't decode needs nothing more: `run` says what is wrong with it.
+        let Ok(listing) = serde_json::from_slice::<Listing>(&listing.bytes) else { return vec![] };
+        listing.files.into_iter().filter(|f| f.unreadable.is_none()).filter_map(|f| next_read(f.path, have)).collect()
+    }
+
+    fn run(&self, job: &IngestJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
+        let listing: Listing = objects.require_json(&ObjectKey::Listing(job.listing))?;
+        let entries: Vec<IndexEntry> = listing.files.into_iter().map(|file| entry(file, objects)).collect();
+        progress.tell(ProgressEvent::Units { done: entries.len() as u64 });
+        let mut effects = Effects::default();
+        for files in parts(&entries, job) {
+            effects.publish(&FilterJob { index: job.id(), files, wanted: job.wanted.clone() });
+        }
+        effects.put_json(ObjectKey::Index(job.id()), &Index { entries });
+        Ok(effects)
+    }
+}
+
+/// The next read of a file: its start, then more while the header goes on.
+fn next_read(path: String, have: &Objects) -> Option<Read> {
+    let key = ObjectKey::Scan(path);
+    match have.get(&key) {
+        None => Some(Read::first(key, FIRST_BYTES)),
+        Some(Fetched::Found(object)) if !object.is_whole() => match read_header(&object.bytes, object.total) {
+            HeaderRead::NeedMore { up_to } => {
+                let enough = if (object.bytes.len() as u64) < MORE_BYTES { MORE_BYTES.max(up_to) } else { MOST_BYTES };
+                let bytes = enough.min(MOST_BYTES);
+                (bytes > object.bytes.len() as u64).then(|| Read::first(key, bytes))
+            }
+            HeaderRead::Complete(_) | HeaderRead::Refused { .. } => None,
+        },
+        Some(_) => None,
+    }
+}
+
+/// The row of one file.
+fn entry(file: ListedFile, objects: &Objects) -> IndexEntry {
+    let ListedFile { path, length, unreadable, .. } = file;
+    let refused = |path, why: String| IndexEntry::refused(path, length, Refusal::new(Reason::Unreadable, why));
+    if let Some(why) = unreadable {
+        return refused(path, why);
+    }
+    let key = ObjectKey::Scan(path.clone());
+    match objects.get(&key) {
+        Some(Fetched::Found(object)) => described(path, object),
+        Some(Fetched::Denied(why)) => refused(path, why.clone()),
+        Some(Fetched::Missing) | None => refused(path, "it vanished after it was listed".to_owned()),
+    }
+}
+
+fn described(path: String, object: &Object) -> IndexEntry {
+    let header = match read_header(&object.bytes, object.total) {
+        HeaderRead::NeedMore { .. } => {
+            let text = format!("the header is longer than {} MiB", MOST_BYTES >> 20);
+            return IndexEntry::refused(path, object.total, Refusal::new(Reason::TooLarge, text));
+        }
+        header => header,
+    };
+    IndexEntry::of(path, object.total, header).expect("a header that needs more was handled above")
+}
+
+/// The accepted files in parts whose matching files fit in memory together.
+fn parts(entries: &[IndexEntry], job: &IngestJob) -> Vec<Vec<u32>> {
+    let mut parts: Vec<Vec<u32>> = Vec::new();
+    let mut bytes = FILTER_BYTES;
+    for (position, entry) in (0..).zip(entries) {
+        let Ok(attributes) = entry.image() else { continue };
+        let matching = if decide::verdict(attributes, job.wanted.plane).is_ok() { entry.file_len } else { 0 };
+        if parts.is_empty() || bytes + matching > FILTER_BYTES {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += matching;
+        parts.last_mut().expect("a part was just pushed if there was none").push(position);
+    }
+    parts
+}

@@ -1,1 +1,84 @@
-//! To be written.
+//! Preprocess: slices -> prepared images; annotations -> training samples.
+//!
+//! A slice becomes two pictures. People get it as the standard says it should look (rescale, then VOI LUT or window, 8 bit,
+//! native size). The network gets the same picture cropped to the anatomy and brought to the grid of the model's plan,
+//! with the [`Frame`] that maps it back. An annotation becomes a mask on the slice's own grid.
+
+mod annotation;
+
+use modiolus_dicom::instance;
+use modiolus_imaging::frame::{Frame, PreparedFrame};
+use modiolus_imaging::window::to_8bit;
+use modiolus_imaging::{Image8, anatomy, png};
+use modiolus_pipeline::job::SliceRef;
+use modiolus_pipeline::job::infer::InferJob;
+use modiolus_pipeline::job::preprocess::PreprocessJob;
+use modiolus_pipeline::{
+    Effects, ModelVersion, ObjectKey, Objects, Plan, Progress, ProgressEvent, Read, Stage, StageError,
+};
+
+/// The stage. It has no state.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PreprocessStage;
+
+impl Stage for PreprocessStage {
+    type Job = PreprocessJob;
+
+    fn needs(&self, job: &PreprocessJob, _have: &Objects) -> Vec<Read> {
+        match job {
+            PreprocessJob::Slices { slices, model } => {
+                let instances = slices.iter().map(|s| Read::whole(instance_key(s)));
+                [Read::whole(ObjectKey::ModelPlan(model.clone()))].into_iter().chain(instances).collect()
+            }
+            PreprocessJob::Annotation { slice, annotation } => {
+                vec![Read::whole(ObjectKey::Annotation(*annotation)), Read::whole(image_key(slice))]
+            }
+        }
+    }
+
+    fn run(&self, job: &PreprocessJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
+        match job {
+            PreprocessJob::Slices { slices, model } => prepare(slices, model, objects, progress),
+            PreprocessJob::Annotation { slice, annotation } => annotation::sample(slice, *annotation, objects),
+        }
+    }
+}
+
+fn instance_key(slice: &SliceRef) -> ObjectKey {
+    ObjectKey::Instance(slice.patient.clone(), slice.slice.clone())
+}
+
+fn image_key(slice: &SliceRef) -> ObjectKey {
+    ObjectKey::Image(slice.patient.clone(), slice.slice.clone())
+}
+
+fn prepare(
+    slices: &[SliceRef],
+    model: &ModelVersion,
+    objects: &Objects,
+    progress: &Progress,
+) -> Result<Effects, StageError> {
+    let plan: Plan = objects.require_json(&ObjectKey::ModelPlan(model.clone()))?;
+    let plan_id = plan.id();
+    let mut effects = Effects::default();
+    for slice in slices {
+        let (image, spacing_mm) = picture(slice, objects)?;
+        let frame = Frame::of(image.rows(), image.columns(), anatomy::crop_box(&image), &plan.input);
+        let SliceRef { patient, slice: id } = slice.clone();
+        effects.put(image_key(slice), png::encode_grey(&image));
+        let prepared = png::encode_grey(&frame.apply(&image));
+        effects.put(ObjectKey::Prepared(plan_id.clone(), patient.clone(), id.clone()), prepared);
+        effects.put_json(ObjectKey::Frame(plan_id.clone(), patient, id), &PreparedFrame { frame, spacing_mm });
+        progress.tell(ProgressEvent::Units { done: 1 });
+    }
+    effects.publish(&InferJob { slices: slices.to_vec(), model: model.clone(), plan: plan_id });
+    Ok(effects)
+}
+
+/// The slice as people look at it, and its PixelSpacing.
+fn picture(slice: &SliceRef, objects: &Objects) -> Result<(Image8, Option<[f64; 2]>), StageError> {
+    let key = instance_key(slice);
+    let instance = instance::decode(objects.require(&key)?)
+        .map_err(|refusal| StageError::permanent("instance-unreadable", format!("{key}: {refusal}")))?;
+    Ok((instance.picture(), instance.attributes.pixel_spacing))
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Wanted;
 use crate::{Job, JobId, StageName};
 
-/// Keeps the slices of the wanted plane among some files of one series.
+/// Keeps the slices of the wanted plane among some files: as many as fit in memory at once.
 ///
 /// - reads the [`ObjectKey::Index`](crate::ObjectKey::Index) of its chunk, then the whole of each matching file
 /// - writes a de-identified [`ObjectKey::Instance`](crate::ObjectKey::Instance) per kept slice and one
@@ -15,7 +15,7 @@ use crate::{Job, JobId, StageName};
 pub struct FilterJob {
     /// The ingest job that wrote the index.
     pub index: JobId,
-    /// Positions in the index of the files to look at: one series, or a part of one that fits in memory.
+    /// Positions in the index of the files to look at.
     pub files: Vec<u32>,
     /// What the run wants.
     pub wanted: Wanted,

@@ -9,7 +9,7 @@ use crate::{Digest, Job, StageName};
 ///
 /// - reads [`ObjectKey::Listing`](crate::ObjectKey::Listing), then the start of each file that it lists
 /// - writes one [`ObjectKey::Index`](crate::ObjectKey::Index): per file its typed attributes or why it was refused
-/// - publishes a [`FilterJob`](super::filter::FilterJob) for each part of a series that the chunk holds
+/// - publishes a [`FilterJob`](super::filter::FilterJob) for each part of the chunk that fits in memory
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IngestJob {
     /// The digest that names the listing of the chunk's files.

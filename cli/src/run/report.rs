@@ -1,0 +1,83 @@
+//! `index.html`: what a run found, for people. It opens from disk and needs no network and no script.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use anyhow::{Context, Result};
+use minijinja::{Environment, context};
+use serde::Serialize;
+
+use super::rows::Row;
+use super::summary::{Summary, folder};
+
+/// A patient's part of the page.
+#[derive(Serialize)]
+struct Section<'a> {
+    patient: &'a str,
+    folders: Vec<&'a str>,
+    /// Kept slices, the clearest arrays first.
+    slices: Vec<&'a Row>,
+    refused: Vec<Refused<'a>>,
+}
+
+/// Files that were refused for one reason.
+#[derive(Serialize)]
+struct Refused<'a> {
+    reason: &'a str,
+    files: Vec<&'a Row>,
+}
+
+/// The page.
+pub(crate) fn page(summary: &Summary) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.add_template("report.html", include_str!("report.html")).context("the report's template is broken")?;
+    let (sections, strays) = sections(&summary.files);
+    let template = environment.get_template("report.html")?;
+    template.render(context! { summary, sections, strays }).context("the report could not be made")
+}
+
+/// The patients, and the refused files that belong to none.
+fn sections(files: &[Row]) -> (Vec<Section<'_>>, Vec<Refused<'_>>) {
+    let owners = owners(files);
+    let mut of_patient: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in files {
+        let owner = if row.patient.is_empty() { owners.get(folder(&row.path)).copied().unwrap_or("") } else { &row.patient };
+        of_patient.entry(owner).or_default().push(row);
+    }
+    let strays = of_patient.remove("").unwrap_or_default();
+    let mut sections: Vec<Section> = of_patient.into_iter().map(|(patient, rows)| section(patient, &rows)).collect();
+    sections.sort_by(|a, b| best(b).total_cmp(&best(a)).then_with(|| a.patient.cmp(b.patient)));
+    (sections, by_reason(strays.into_iter()))
+}
+
+/// The patient of each folder in which all files that name a patient name the same one: its junk belongs there too.
+fn owners(files: &[Row]) -> HashMap<&str, &str> {
+    let mut owners: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for row in files.iter().filter(|row| !row.patient.is_empty()) {
+        owners.entry(folder(&row.path)).or_default().insert(&row.patient);
+    }
+    owners.into_iter().filter_map(|(folder, patients)| Some((folder, *patients.first()?)).filter(|_| patients.len() == 1)).collect()
+}
+
+fn section<'a>(patient: &'a str, rows: &[&'a Row]) -> Section<'a> {
+    let (mut slices, refused): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.verdict == "kept");
+    slices.sort_by(|a, b| score(b).total_cmp(&score(a)).then_with(|| a.path.cmp(&b.path)));
+    let folders = rows.iter().filter(|row| !row.patient.is_empty()).map(|row| folder(&row.path));
+    let folders: BTreeSet<&str> = folders.collect();
+    Section { patient, folders: folders.into_iter().collect(), slices, refused: by_reason(refused.into_iter()) }
+}
+
+fn by_reason<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<Refused<'a>> {
+    let mut reasons: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        reasons.entry(&row.reason).or_default().push(row);
+    }
+    reasons.into_iter().map(|(reason, files)| Refused { reason, files }).collect()
+}
+
+fn score(row: &Row) -> f32 {
+    row.array_score.unwrap_or(0.0)
+}
+
+fn best(section: &Section) -> f32 {
+    section.slices.first().map_or(-1.0, |row| score(row))
+}

@@ -1,0 +1,186 @@
+//! The table and its totals: `summary.csv`, `summary.json`, and what the report shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::rows::Row;
+
+/// The columns of `summary.csv`.
+const COLUMNS: [&str; 14] = [
+    "patient",
+    "path",
+    "verdict",
+    "reason",
+    "series",
+    "sop_instance",
+    "plane",
+    "rows",
+    "columns",
+    "duplicate_of",
+    "array_score",
+    "electrode_px",
+    "area_mm2",
+    "detail",
+];
+
+/// Everything that a run found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// The version of Modiolus.
+    pub(crate) modiolus: &'static str,
+    /// The run's id.
+    pub(crate) run: String,
+    /// The wanted plane.
+    pub(crate) plane: String,
+    /// The model that drew the masks.
+    pub(crate) model: Option<String>,
+    pub(crate) counts: Counts,
+    pub(crate) patients: Vec<Patient>,
+    /// Patients that have equal pictures: probably one person under several numbers.
+    pub(crate) shared_pictures: Vec<SharedPictures>,
+    pub(crate) annotations: Vec<Annotation>,
+    pub(crate) files: Vec<Row>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) files: usize,
+    pub(crate) kept: usize,
+    /// Kept slices whose pixels equal an earlier one's.
+    pub(crate) duplicates: usize,
+    pub(crate) failed: usize,
+    pub(crate) refused: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Patient {
+    pub(crate) patient: String,
+    pub(crate) files: usize,
+    pub(crate) kept: usize,
+    /// The folders that the patient's files lie in. More than one top folder: equal PatientIDs were taken for one person.
+    pub(crate) folders: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct SharedPictures {
+    pub(crate) patients: [String; 2],
+    pub(crate) pictures: usize,
+}
+
+/// What became of an annotation file.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Annotation {
+    /// The annotation's file name below the annotations' folder.
+    pub(crate) file: String,
+    /// `accepted` or `refused`.
+    pub(crate) verdict: &'static str,
+    /// Why it was refused.
+    pub(crate) why: String,
+    /// PATIENT/STEM of the slice.
+    pub(crate) slice: String,
+    /// IoU of the model's mask and the annotation.
+    pub(crate) iou: Option<f64>,
+}
+
+impl Summary {
+    /// The summary of these rows (ordered by path).
+    pub(crate) fn of(run: &str, plane: &str, model: Option<String>, files: Vec<Row>, annotations: Vec<Annotation>) -> Self {
+        Self {
+            modiolus: env!("CARGO_PKG_VERSION"),
+            run: run.to_owned(),
+            plane: plane.to_owned(),
+            model,
+            counts: counts(&files),
+            patients: patients(&files),
+            shared_pictures: shared_pictures(&files),
+            annotations,
+            files,
+        }
+    }
+
+    /// `summary.csv`: one row per input file.
+    pub(crate) fn csv(&self) -> Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(COLUMNS)?;
+        for row in &self.files {
+            writer.write_record(cells(row))?;
+        }
+        writer.into_inner().context("the table could not be finished")
+    }
+}
+
+fn cells(row: &Row) -> [String; 14] {
+    fn text<T: ToString>(value: Option<T>) -> String {
+        value.map(|v| v.to_string()).unwrap_or_default()
+    }
+    [
+        row.patient.clone(),
+        row.path.clone(),
+        row.verdict.to_owned(),
+        row.reason.clone(),
+        row.series.clone(),
+        row.sop_instance.clone(),
+        row.plane.clone(),
+        text(row.rows),
+        text(row.columns),
+        row.duplicate_of.clone(),
+        row.array_score.map(|score| format!("{score:.4}")).unwrap_or_default(),
+        text(row.electrode_px),
+        row.area_mm2.map(|area| format!("{area:.3}")).unwrap_or_default(),
+        row.detail.clone(),
+    ]
+}
+
+fn counts(files: &[Row]) -> Counts {
+    let mut counts = Counts { files: files.len(), ..Counts::default() };
+    for row in files {
+        match row.verdict {
+            "kept" => counts.kept += 1,
+            "failed" => counts.failed += 1,
+            _ => *counts.refused.entry(row.reason.clone()).or_default() += 1,
+        }
+        counts.duplicates += usize::from(!row.duplicate_of.is_empty());
+    }
+    counts
+}
+
+fn patients(files: &[Row]) -> Vec<Patient> {
+    let mut patients: BTreeMap<&str, (usize, usize, BTreeSet<&str>)> = BTreeMap::new();
+    for row in files.iter().filter(|row| !row.patient.is_empty()) {
+        let (files, kept, folders) = patients.entry(&row.patient).or_default();
+        *files += 1;
+        *kept += usize::from(row.verdict == "kept");
+        folders.insert(folder(&row.path));
+    }
+    let named = |(patient, (files, kept, folders)): (&str, (usize, usize, BTreeSet<&str>))| Patient {
+        patient: patient.to_owned(),
+        files,
+        kept,
+        folders: folders.into_iter().map(str::to_owned).collect(),
+    };
+    patients.into_iter().map(named).collect()
+}
+
+/// The folder of a path below the scans' folder; "." for the scans' folder itself.
+pub(crate) fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(folder, _)| folder)
+}
+
+fn shared_pictures(files: &[Row]) -> Vec<SharedPictures> {
+    let patient_of: BTreeMap<&str, &str> = files.iter().map(|row| (row.path.as_str(), row.patient.as_str())).collect();
+    let mut shared: BTreeMap<[&str; 2], usize> = BTreeMap::new();
+    for row in files.iter().filter(|row| !row.duplicate_of.is_empty()) {
+        let Some(&other) = patient_of.get(row.duplicate_of.as_str()) else { continue };
+        if other != row.patient {
+            let mut pair = [other, row.patient.as_str()];
+            pair.sort_unstable();
+            *shared.entry(pair).or_default() += 1;
+        }
+    }
+    shared
+        .into_iter()
+        .map(|(pair, pictures)| SharedPictures { patients: pair.map(str::to_owned), pictures })
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! The output folder: slices, images, masks and overlays, copied out of the store under names that people use.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use modiolus_pipeline::verdict::KeptSlice;
+use modiolus_pipeline::{Digest, Fetched, ModelVersion, ObjectKey, Read};
+use modiolus_store::ObjectStore;
+use serde::{Deserialize, Serialize};
+
+use super::rows::Row;
+
+/// How many objects are read and written at once.
+const BATCH: usize = 16;
+
+/// What the output folder holds and what it was made from: a second run that finds it unchanged has nothing to do.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Inventory {
+    /// The digest of everything that the output depends on.
+    pub(crate) inputs: Option<Digest>,
+    /// The files, relative to the output folder, with their lengths.
+    pub(crate) files: Vec<(PathBuf, u64)>,
+}
+
+impl Inventory {
+    /// The inventory that an earlier run left, or an empty one.
+    pub(crate) fn read(path: &Path) -> Self {
+        fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether the output is whole and was made from these inputs.
+    pub(crate) fn is_whole(&self, output: &Path, inputs: &Digest) -> bool {
+        self.inputs.as_ref() == Some(inputs)
+            && self
+                .files
+                .iter()
+                .all(|(path, length)| fs::metadata(output.join(path)).is_ok_and(|found| found.len() == *length))
+    }
+}
+
+/// An output folder that is being filled.
+pub(crate) struct Tree<'a> {
+    output: &'a Path,
+    files: Vec<(PathBuf, u64)>,
+}
+
+impl<'a> Tree<'a> {
+    /// An output folder.
+    pub(crate) fn new(output: &'a Path) -> Self {
+        Self { output, files: Vec::new() }
+    }
+
+    /// Writes a file, whole or not at all; one that already has these bytes stays as it is.
+    pub(crate) fn write(&mut self, path: PathBuf, bytes: &[u8]) -> Result<()> {
+        let full = self.output.join(&path);
+        let said = || format!("{} can't be written", full.display());
+        let unchanged = fs::metadata(&full).is_ok_and(|found| found.len() == bytes.len() as u64)
+            && fs::read(&full).is_ok_and(|found| found == bytes);
+        if !unchanged {
+            fs::create_dir_all(full.parent().unwrap_or(self.output)).with_context(said)?;
+            let half = full.with_file_name(format!(".{}.half", full.file_name().unwrap_or_default().to_string_lossy()));
+            fs::write(&half, bytes).with_context(said)?;
+            fs::rename(&half, &full).with_context(said)?;
+        }
+        self.files.push((path, bytes.len() as u64));
+        Ok(())
+    }
+
+    /// Copies the objects of all kept slices out of the store.
+    pub(crate) async fn copy_slices(
+        &mut self,
+        store: &dyn ObjectStore,
+        rows: &[Row],
+        model: Option<&ModelVersion>,
+    ) -> Result<()> {
+        let wanted: Vec<(ObjectKey, PathBuf)> = rows
+            .iter()
+            .filter_map(|row| Some((row, row.kept.as_ref()?)))
+            .flat_map(|(row, kept)| outputs(row, kept, model))
+            .collect();
+        for batch in wanted.chunks(BATCH) {
+            let reads: Vec<Read> = batch.iter().map(|(key, _)| Read::whole(key.clone())).collect();
+            for ((key, path), fetched) in batch.iter().zip(store.get_many(&reads).await) {
+                match fetched? {
+                    Fetched::Found(object) => self.write(path.clone(), &object.bytes)?,
+                    Fetched::Missing => bail!("{key} is missing from the store: delete the store's folder and run again"),
+                    Fetched::Denied(why) => bail!("{key} can't be read: {why}"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what an earlier run left and this one doesn't have, and gives the inventory.
+    pub(crate) fn finish(self, earlier: &Inventory, inputs: Digest) -> Inventory {
+        let now: BTreeSet<&PathBuf> = self.files.iter().map(|(path, _)| path).collect();
+        for (path, _) in earlier.files.iter().filter(|(path, _)| !now.contains(path)) {
+            // It may be gone already; nothing depends on it.
+            let _ = fs::remove_file(self.output.join(path));
+        }
+        Inventory { inputs: Some(inputs), files: self.files }
+    }
+}
+
+/// Where the objects of a kept slice go.
+fn outputs(row: &Row, kept: &KeptSlice, model: Option<&ModelVersion>) -> Vec<(ObjectKey, PathBuf)> {
+    let (patient, slice) = (&kept.patient, &kept.slice);
+    let path = |folder: &str, ending: &str| Path::new(folder).join(&row.patient).join(format!("{}.{ending}", row.stem));
+    let mut outputs = vec![(ObjectKey::Instance(patient.clone(), slice.clone()), path("slices", "dcm"))];
+    if let Some(model) = model {
+        let of = |make: fn(ModelVersion, _, _) -> ObjectKey| make(model.clone(), patient.clone(), slice.clone());
+        outputs.push((ObjectKey::Image(patient.clone(), slice.clone()), path("images", "png")));
+        outputs.push((of(ObjectKey::Mask), path("masks", "png")));
+        outputs.push((of(ObjectKey::Overlay), path("overlays", "png")));
+    }
+    outputs
+}
