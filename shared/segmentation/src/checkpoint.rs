@@ -1,0 +1,245 @@
+//! Model files and checkpoints: safetensors bytes with everything that made them.
+//!
+//! A model file has the weights, a checkpoint also the optimizer's moments. Both are safetensors (a length, a JSON header,
+//! numbers; nothing in it can run), with one metadata entry `modiolus` that holds an [`Origin`] as JSON. What is read is
+//! checked against the plan inside before any of it is copied: no more memory is taken than the file has bytes.
+
+use std::collections::HashMap;
+
+use modiolus_pipeline::{Digest, ModelVersion, Plan};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::network::{Part, Weights, parts};
+use crate::optimizer::Moments;
+
+/// The form of the files. A file of another form is refused.
+const SCHEMA: u32 = 1;
+
+/// The largest file that is looked at, in bytes.
+pub const MOST_BYTES: usize = 1 << 30;
+
+/// The largest header that is looked at, in bytes.
+const MOST_HEADER_BYTES: u64 = 1 << 20;
+
+const METADATA: &str = "modiolus";
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The plan.
+    pub plan: Plan,
+    /// How many epochs it has learned.
+    pub epoch: u32,
+    /// The dataset; `None` if it was not one of a store (phantoms).
+    pub dataset: Option<Digest>,
+    /// The version of the code that trained it.
+    pub code: String,
+}
+
+impl Origin {
+    /// The origin of what this code makes.
+    pub fn new(plan: Plan, epoch: u32, dataset: Option<Digest>) -> Self {
+        Self { plan, epoch, dataset, code: env!("CARGO_PKG_VERSION").into() }
+    }
+}
+
+/// What the metadata entry holds.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    schema: u32,
+    kind: String,
+    /// How many steps the optimizer took; 0 in a model.
+    steps: u64,
+    origin: Origin,
+}
+
+/// A model: its weights and where they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFile {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The weights.
+    pub weights: Weights,
+}
+
+/// A training between two epochs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The model so far.
+    pub model: ModelFile,
+    /// The optimizer's state.
+    pub moments: Moments,
+}
+
+impl ModelFile {
+    /// The file. Equal models give equal bytes.
+    ///
+    /// # Errors
+    /// When the plan asks for more than a header may hold.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        encode(MODEL, &self.origin, 0, &[("weights", &self.weights)])
+    }
+
+    /// The model in a file, wholly checked.
+    ///
+    /// # Errors
+    /// Says what is wrong: no model at all (a JPEG), cut off, another schema, a plan out of range, another architecture
+    /// than its plan's, weights that are no numbers.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let file = File::open(MODEL, bytes)?;
+        Ok(Self { weights: file.numbers("weights", |_| true)?, origin: file.metadata.origin })
+    }
+
+    /// The plan in a model file, without its weights.
+    ///
+    /// # Errors
+    /// As [`ModelFile::decode`], the weights aside.
+    pub fn plan(bytes: &[u8]) -> Result<Plan, Error> {
+        Ok(File::open(MODEL, bytes)?.metadata.origin.plan)
+    }
+}
+
+/// The version that a model file's bytes have.
+pub fn version(bytes: &[u8]) -> ModelVersion {
+    ModelVersion::of_file(bytes)
+}
+
+impl Checkpoint {
+    /// The file. Equal checkpoints give equal bytes.
+    ///
+    /// # Errors
+    /// As [`ModelFile::encode`].
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        let Moments { steps, first, second } = &self.moments;
+        let all = [("first", first), ("second", second), ("weights", &self.model.weights)];
+        encode(CHECKPOINT, &self.model.origin, *steps, &all)
+    }
+
+    /// The checkpoint in a file, wholly checked.
+    ///
+    /// # Errors
+    /// As [`ModelFile::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let file = File::open(CHECKPOINT, bytes)?;
+        let moments = Moments {
+            steps: file.metadata.steps,
+            first: file.numbers("first", Part::is_trained)?,
+            second: file.numbers("second", Part::is_trained)?,
+        };
+        let weights = file.numbers("weights", |_| true)?;
+        Ok(Self { model: ModelFile { weights, origin: file.metadata.origin }, moments })
+    }
+}
+
+/// The two kinds of file: the word in the metadata, and the words in errors.
+type Kind = (&'static str, &'static str);
+const MODEL: Kind = ("model", "the model file");
+const CHECKPOINT: Kind = ("checkpoint", "the checkpoint");
+
+fn encode(kind: Kind, origin: &Origin, steps: u64, all: &[(&str, &Weights)]) -> Result<Vec<u8>, Error> {
+    let bad = |why: String| Error::File { what: kind.1, why };
+    let metadata = Metadata { schema: SCHEMA, kind: kind.0.into(), steps, origin: origin.clone() };
+    let metadata = serde_json::to_string(&metadata).map_err(|error| bad(error.to_string()))?;
+    let shapes: HashMap<String, Vec<usize>> =
+        parts(&origin.plan.network).into_iter().map(|part| (part.name.clone(), shape(&part))).collect();
+    let mut tensors = Vec::new();
+    for (group, weights) in all {
+        for (name, values) in *weights {
+            let shape =
+                shapes.get(name).cloned().ok_or_else(|| bad(format!("{name} is no part of its network")))?;
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            tensors.push((format!("{group}.{name}"), shape, bytes));
+        }
+    }
+    let views: Vec<(&str, TensorView<'_>)> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<_, safetensors::SafeTensorError>>()
+        .map_err(|error| bad(error.to_string()))?;
+    // One entry: several would be written in a random order.
+    let metadata = HashMap::from([(METADATA.to_owned(), metadata)]);
+    safetensors::serialize(views, Some(metadata)).map_err(|error| bad(error.to_string()))
+}
+
+fn shape(part: &Part) -> Vec<usize> {
+    part.shape.iter().map(|&side| side as usize).collect()
+}
+
+/// A file whose header and plan are in order.
+struct File<'a> {
+    kind: Kind,
+    metadata: Metadata,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> File<'a> {
+    fn open(kind: Kind, bytes: &'a [u8]) -> Result<Self, Error> {
+        let bad = |why: String| Error::File { what: kind.1, why };
+        if bytes.len() > MOST_BYTES {
+            return Err(bad(format!("it has {} bytes; at most {MOST_BYTES} are allowed", bytes.len())));
+        }
+        let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
+        let length = length.ok_or_else(|| bad(format!("it has only {} bytes", bytes.len())))?;
+        if bytes.get(8) != Some(&b'{') {
+            return Err(bad("it is no safetensors file (a model is made by modiolus train)".into()));
+        }
+        if length > MOST_HEADER_BYTES || length > bytes.len() as u64 - 8 {
+            return Err(bad(format!("its header claims {length} bytes, the file has {}", bytes.len())));
+        }
+        let (_, header) = SafeTensors::read_metadata(bytes)
+            .map_err(|error| bad(format!("it is damaged or cut off: {error}")))?;
+        let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
+        let metadata = metadata.ok_or_else(|| bad("it is a safetensors file of another program".into()))?;
+        let metadata: Metadata = serde_json::from_str(metadata)
+            .map_err(|error| bad(format!("its metadata are not those of this version: {error}")))?;
+        if metadata.schema != SCHEMA {
+            return Err(bad(format!("it has schema {}, this version knows {SCHEMA}", metadata.schema)));
+        }
+        if metadata.kind != kind.0 {
+            return Err(bad(format!("it is a {}", metadata.kind.chars().take(20).collect::<String>())));
+        }
+        metadata.origin.plan.check().map_err(|error| bad(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+        Ok(Self { kind, metadata, tensors })
+    }
+
+    /// One group of numbers, of exactly the parts of the plan's network.
+    fn numbers(&self, group: &str, wanted: impl Fn(&Part) -> bool) -> Result<Weights, Error> {
+        let bad = |why: String| Error::File { what: self.kind.1, why };
+        let wanted: Vec<Part> =
+            parts(&self.metadata.origin.plan.network).into_iter().filter(wanted).collect();
+        let prefix = format!("{group}.");
+        let there = self.tensors.names().into_iter().filter(|name| name.starts_with(&prefix)).count();
+        if there != wanted.len() {
+            let text = format!(
+                "it has {there} {group}, its plan's network has {}: another architecture",
+                wanted.len()
+            );
+            return Err(bad(text));
+        }
+        let mut numbers = Weights::new();
+        for part in wanted {
+            let name = format!("{prefix}{}", part.name);
+            let missing = |_| bad(format!("{name} is missing: another architecture than its plan's"));
+            let view = self.tensors.tensor(&name).map_err(missing)?;
+            if view.dtype() != Dtype::F32 || view.shape() != shape(&part) {
+                let (found, shape) = (view.shape(), shape(&part));
+                let text = format!(
+                    "{name} has the shape {found:?} of {}, its plan's network {shape:?} of F32",
+                    view.dtype()
+                );
+                return Err(bad(text));
+            }
+            let values: Vec<f32> =
+                view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(bad(format!("{name} has a value that is no number")));
+            }
+            numbers.insert(part.name, values);
+        }
+        Ok(numbers)
+    }
+}

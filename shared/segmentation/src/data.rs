@@ -1,0 +1,344 @@
+//! Pictures to learn from, as batches that follow from seed, epoch and position alone.
+
+use std::sync::mpsc;
+
+use modiolus_imaging::{Frame, Image8, Mask, anatomy, frame};
+use modiolus_pipeline::{Digest, Plan, plan};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::Error;
+
+/// The most pictures that an epoch is judged by, evenly chosen; gates use all.
+pub const MOST_JUDGED: usize = 16;
+
+/// How many batches are made ahead of the training.
+const AHEAD: usize = 4;
+
+/// How much larger than a patch the piece is that is augmented, so that a rotation finds pixels in its corners.
+const MARGIN: f64 = 1.5;
+
+/// One picture with its true mask, both on the slice's own grid.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The picture.
+    pub image: Image8,
+    /// Its mask, of the same size.
+    pub mask: Mask,
+    /// Whether it is never trained on but used to judge.
+    pub held_out: bool,
+}
+
+/// Pictures on the grid of a plan's network.
+#[derive(Debug)]
+pub struct Data {
+    trained: Vec<Prepared>,
+    judged: Vec<(Image8, Mask)>,
+    held_out: bool,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    image: Image8,
+    mask: Mask,
+    /// The positions of the electrode's pixels, row-major.
+    electrode: Vec<u32>,
+}
+
+/// Some pictures and masks as the network takes them: values 0 to 1, picture after picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Pictures.
+    pub images: Vec<f32>,
+    /// Masks, 0 or 1.
+    pub masks: Vec<f32>,
+    /// How many pictures.
+    pub count: usize,
+    /// Their rows and columns.
+    pub side: usize,
+}
+
+/// The frame in which a plan's network sees a picture.
+///
+/// # Errors
+/// When the picture is too large for it.
+pub fn frame_of(image: &Image8, input: &plan::Input) -> Result<Frame, Error> {
+    let input = match *input {
+        plan::Input::Fit { size } => frame::Input::Fit { size: size as usize },
+        plan::Input::Native { multiple, .. } => frame::Input::Native { multiple: multiple as usize },
+    };
+    Ok(Frame::of(image.rows(), image.columns(), anatomy::crop_box(image), input)?)
+}
+
+/// Random numbers that follow from the plan's seed, what they are for, and a position.
+pub(crate) fn random(seed: u64, purpose: &str, position: &[u64]) -> ChaCha8Rng {
+    let position: Vec<u8> = position.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let digest = Digest::of_parts([&seed.to_le_bytes()[..], purpose.as_bytes(), &position]);
+    ChaCha8Rng::from_seed(*digest.as_bytes())
+}
+
+impl Data {
+    /// Puts pictures on the network's grid. Where none is held out, the trained ones are judged.
+    ///
+    /// # Errors
+    /// When there is nothing to train on, a mask has another size than its picture, or no mask has an electrode.
+    pub fn new(pictures: &[Picture], plan: &Plan) -> Result<Self, Error> {
+        let prepare = |picture: &Picture| {
+            picture.image.check_same_size(&picture.mask)?;
+            let frame = frame_of(&picture.image, &plan.input)?;
+            Ok((frame.apply(&picture.image)?, frame.apply_mask(&picture.mask)?))
+        };
+        let of = |held_out: bool| {
+            let some: Vec<_> = pictures.iter().filter(|picture| picture.held_out == held_out).collect();
+            some.into_par_iter().map(prepare).collect::<Result<Vec<_>, Error>>()
+        };
+        let (trained, held_out) = (of(false)?, of(true)?);
+        if trained.is_empty() {
+            return Err(Error::Data("there is no picture to train on".into()));
+        }
+        if trained.iter().all(|(_, mask)| mask.is_blank()) {
+            return Err(Error::Data("no training mask has an electrode: there is nothing to learn".into()));
+        }
+        let judged = evenly(if held_out.is_empty() { &trained } else { &held_out }, MOST_JUDGED);
+        let trained = trained.into_iter().map(Prepared::from).collect();
+        Ok(Self { trained, judged, held_out: !held_out.is_empty() })
+    }
+
+    /// The pictures that judge, with their masks, on the network's grid.
+    pub fn judged(&self) -> &[(Image8, Mask)] {
+        &self.judged
+    }
+
+    /// Whether the judging pictures are held out from training.
+    pub fn is_held_out(&self) -> bool {
+        self.held_out
+    }
+
+    /// How many steps an epoch has.
+    pub fn steps(&self, plan: &Plan) -> usize {
+        self.items(plan).div_ceil(plan.batch as usize)
+    }
+
+    fn items(&self, plan: &Plan) -> usize {
+        match plan.input {
+            plan::Input::Fit { .. } => self.trained.len(),
+            plan::Input::Native { patches, .. } => patches as usize,
+        }
+    }
+
+    /// Hands an epoch's batches to `take` in their order; other threads make them ahead.
+    ///
+    /// # Errors
+    /// Those of `take`, at once.
+    pub fn each_batch(
+        &self,
+        plan: &Plan,
+        epoch: u32,
+        mut take: impl FnMut(Batch) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let order = self.order(plan, epoch);
+        let (sender, receiver) = mpsc::sync_channel(AHEAD);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for (first, items) in order.chunks(plan.batch as usize).enumerate() {
+                    let first = first * plan.batch as usize;
+                    if sender.send(self.batch(plan, epoch, first, items)).is_err() {
+                        break;
+                    }
+                }
+            });
+            // The receiver goes with this closure, so that an error ends the other thread too.
+            receiver.into_iter().try_for_each(|batch| take(batch?))
+        })
+    }
+
+    /// Which picture each of the epoch's items shows.
+    fn order(&self, plan: &Plan, epoch: u32) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.trained.len()).collect();
+        order.shuffle(&mut random(plan.seed, "order", &[epoch.into()]));
+        order.into_iter().cycle().take(self.items(plan)).collect()
+    }
+
+    fn batch(&self, plan: &Plan, epoch: u32, first: usize, items: &[usize]) -> Result<Batch, Error> {
+        let item = |(index, &picture): (usize, &usize)| {
+            let position = first + index;
+            let mut random = random(plan.seed, "item", &[epoch.into(), position as u64]);
+            self.trained[picture].item(plan, position % 2 == 0, &mut random)
+        };
+        let items: Vec<(Image8, Mask)> =
+            items.par_iter().enumerate().map(item).collect::<Result<_, Error>>()?;
+        let side = items.first().map_or(0, |(image, _)| image.rows());
+        Ok(Batch {
+            images: items
+                .iter()
+                .flat_map(|(image, _)| image.values())
+                .map(|&grey| f32::from(grey) / 255.0)
+                .collect(),
+            masks: items
+                .iter()
+                .flat_map(|(_, mask)| mask.values())
+                .map(|&set| f32::from(u8::from(set)))
+                .collect(),
+            count: items.len(),
+            side,
+        })
+    }
+}
+
+impl From<(Image8, Mask)> for Prepared {
+    fn from((image, mask): (Image8, Mask)) -> Self {
+        let set = mask.values().iter().enumerate().filter(|(_, set)| **set);
+        let electrode = set.map(|(at, _)| at as u32).collect();
+        Self { image, mask, electrode }
+    }
+}
+
+impl Prepared {
+    fn item(
+        &self,
+        plan: &Plan,
+        around_electrode: bool,
+        random: &mut ChaCha8Rng,
+    ) -> Result<(Image8, Mask), Error> {
+        let changes = &plan.augmentation;
+        match plan.input {
+            plan::Input::Fit { .. } => Ok(augment(&self.image, &self.mask, changes, random)?),
+            plan::Input::Native { patch, .. } => {
+                let patch = patch as usize;
+                let centre = self.centre(around_electrode, patch, random);
+                let piece = (patch as f64 * MARGIN) as usize;
+                let (image, mask) =
+                    (cut(&self.image, centre, piece, 0)?, cut(&self.mask, centre, piece, false)?);
+                let (image, mask) = augment(&image, &mask, changes, random)?;
+                let middle = (piece / 2, piece / 2);
+                Ok((cut(&image, middle, patch, 0)?, cut(&mask, middle, patch, false)?))
+            }
+        }
+    }
+
+    /// Where a patch's centre lies: near a pixel of the electrode, or anywhere.
+    fn centre(&self, around_electrode: bool, patch: usize, random: &mut ChaCha8Rng) -> (usize, usize) {
+        let (rows, columns) = self.image.size();
+        if self.electrode.is_empty() || !around_electrode {
+            return (random.random_range(0..rows), random.random_range(0..columns));
+        }
+        let at = self.electrode[random.random_range(0..self.electrode.len())] as usize;
+        let mut near = |x: usize, length: usize| {
+            let moved = x + random.random_range(0..=patch / 2);
+            moved.saturating_sub(patch / 4).min(length - 1)
+        };
+        (near(at / columns, rows), near(at % columns, columns))
+    }
+}
+
+/// The square of `side` pixels around a position; what lies outside is `fill`.
+fn cut<T: Copy>(
+    grid: &modiolus_imaging::Grid<T>,
+    centre: (usize, usize),
+    side: usize,
+    fill: T,
+) -> Result<modiolus_imaging::Grid<T>, Error> {
+    let source = |centre: usize, offset: usize| (centre + offset).checked_sub(side / 2);
+    let value = |row, column| {
+        let at = source(centre.0, row).zip(source(centre.1, column));
+        at.and_then(|(row, column)| grid.get(row, column)).copied().unwrap_or(fill)
+    };
+    Ok(modiolus_imaging::Grid::from_fn(side, side, value)?)
+}
+
+/// At most `most` of some things, evenly chosen.
+fn evenly<T: Clone>(all: &[T], most: usize) -> Vec<T> {
+    let count = all.len().min(most);
+    (0..count).map(|index| all[index * all.len() / count].clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_imaging::Grid;
+    use modiolus_pipeline::plan::Augmentation;
+
+    use super::*;
+
+    fn picture(seed: u64, held_out: bool) -> Picture {
+        let mut random = random(seed, "test", &[]);
+        let image = Grid::from_fn(70, 90, |_, _| random.random_range(100..=255)).unwrap();
+        let mask =
+            Grid::from_fn(70, 90, |row, column| row.abs_diff(30) < 4 && column.abs_diff(50) < 4).unwrap();
+        Picture { image, mask, held_out }
+    }
+
+    fn plan(augmentation: Augmentation) -> Plan {
+        let input = plan::Input::Native { multiple: 8, patch: 32, patches: 10 };
+        Plan { input, augmentation, batch: 4, ..Plan::default() }
+    }
+
+    fn batches(data: &Data, plan: &Plan, epoch: u32) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        data.each_batch(plan, epoch, |batch| Ok(batches.push(batch))).unwrap();
+        batches
+    }
+
+    #[test]
+    fn batches_follow_from_seed_and_epoch_and_differ_between_epochs() {
+        let plan = plan(Plan::default().augmentation);
+        let data = Data::new(&[picture(1, false), picture(2, false), picture(3, true)], &plan).unwrap();
+        let first = batches(&data, &plan, 0);
+        assert_eq!(first.iter().map(|batch| batch.count).collect::<Vec<_>>(), [4, 4, 2]);
+        assert_eq!((first.len(), first[0].images.len()), (data.steps(&plan), 4 * 32 * 32));
+        assert_eq!(batches(&data, &plan, 0), first);
+        assert_ne!(batches(&data, &plan, 1), first);
+        assert_ne!(batches(&data, &Plan { seed: 9, ..plan.clone() }, 0), first);
+        assert!(data.is_held_out() && data.judged().len() == 1);
+    }
+
+    #[test]
+    fn every_second_patch_shows_an_electrode_and_masks_stay_on_their_pixels() {
+        let plan = plan(Augmentation::NONE);
+        let data = Data::new(&[picture(1, false)], &plan).unwrap();
+        for batch in batches(&data, &plan, 3) {
+            for item in (0..batch.count).step_by(2) {
+                let pixels = item * 1024..(item + 1) * 1024;
+                let set: Vec<_> = pixels.filter(|&at| batch.masks[at] == 1.0).collect();
+                assert!(!set.is_empty());
+                assert!(set.iter().all(|&at| batch.images[at] >= 100.0 / 255.0));
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_while_taking_ends_the_epoch() {
+        let plan = plan(Augmentation::NONE);
+        let data = Data::new(&[picture(1, false)], &plan).unwrap();
+        assert!(matches!(data.each_batch(&plan, 0, |_| Err(Error::Stopped)), Err(Error::Stopped)));
+    }
+
+    #[test]
+    fn what_cannot_teach_is_refused() {
+        let plan = plan(Augmentation::NONE);
+        let good = picture(1, false);
+        let blank = Picture { mask: good.mask.like(false), ..good.clone() };
+        let other_size = Picture { mask: Grid::filled(5, 5, true).unwrap(), ..good.clone() };
+        let held_out = Picture { held_out: true, ..good };
+        for pictures in [vec![], vec![blank], vec![other_size], vec![held_out]] {
+            assert!(Data::new(&pictures, &plan).is_err());
+        }
+    }
+}
+
+// STAND-IN until modiolus_imaging::augment is there.
+fn augment(
+    image: &Image8,
+    mask: &Mask,
+    changes: &plan::Augmentation,
+    random: &mut ChaCha8Rng,
+) -> Result<(Image8, Mask), Error> {
+    if changes.flip_horizontal && random.random() {
+        let flip = |c| image.columns() - 1 - c;
+        let a = modiolus_imaging::Grid::from_fn(image.rows(), image.columns(), |r, c| image[(r, flip(c))])?;
+        let b = modiolus_imaging::Grid::from_fn(image.rows(), image.columns(), |r, c| mask[(r, flip(c))])?;
+        return Ok((a, b));
+    }
+    Ok((image.clone(), mask.clone()))
+}

@@ -1,0 +1,52 @@
+//! What can go wrong with networks.
+
+use modiolus_imaging::grid::GridError;
+use modiolus_pipeline::plan::BadPlan;
+
+/// An error of training or prediction; the text says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan can't be carried out.
+    #[error(transparent)]
+    Plan(#[from] BadPlan),
+    /// A model file or checkpoint can't be used.
+    #[error("{what} can't be used: {why}")]
+    File {
+        /// "the model file" or "the checkpoint".
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The pictures don't suit.
+    #[error("{0}")]
+    Data(String),
+    /// A picture's size doesn't suit.
+    #[error(transparent)]
+    Size(#[from] GridError),
+    /// The loss is no number any more.
+    #[error(
+        "the training diverged in epoch {epoch}: the loss is {loss}. Lower the plan's optimizer rate; the last checkpoint is good"
+    )]
+    Diverged {
+        /// Counted from 1.
+        epoch: u32,
+        /// NaN or infinite.
+        loss: f64,
+    },
+    /// The plan needs more memory than is allowed.
+    #[error(
+        "a step of this plan needs about {needed_mb} MB, {limit_mb} MB are allowed: lower batch, input size or patch, or features"
+    )]
+    Memory {
+        /// The estimate.
+        needed_mb: u64,
+        /// The limit.
+        limit_mb: u64,
+    },
+    /// The process is stopping; nothing is lost but the epoch.
+    #[error("stopped")]
+    Stopped,
+    /// An error of libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}

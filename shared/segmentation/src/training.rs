@@ -1,0 +1,210 @@
+//! Training: one loop.
+
+use modiolus_imaging::metrics::Overlap;
+use modiolus_imaging::{Mask, Values};
+use modiolus_pipeline::job::train::EpochMetrics;
+use modiolus_pipeline::{Digest, Plan, plan};
+use rayon::prelude::*;
+use tch::Tensor;
+
+use crate::checkpoint::{Checkpoint, ModelFile, Origin};
+use crate::data::{Batch, Data};
+use crate::loss::loss;
+use crate::network::{Network, floats_to_train, parts};
+use crate::optimizer::Adam;
+use crate::prediction::Predictor;
+use crate::{Device, Error, device};
+
+/// The memory that a training step may take, in bytes.
+pub const MOST_BYTES: u64 = 8 << 30;
+
+/// A training between two epochs.
+#[derive(Debug)]
+pub struct Training {
+    plan: Plan,
+    network: Network,
+    adam: Adam,
+    epoch: u32,
+    dataset: Option<Digest>,
+    threads: usize,
+}
+
+impl Training {
+    /// A training before its first epoch: from the weights of `base`, else from the plan's seed. `threads` is how many an
+    /// operation may use: results are the same bit for bit only for the same number.
+    ///
+    /// # Errors
+    /// When the plan can't be carried out or `base` has another network.
+    pub fn start(
+        plan: Plan,
+        base: Option<&ModelFile>,
+        dataset: Option<Digest>,
+        device: Device,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        plan.check()?;
+        check_memory(&plan)?;
+        let mut network = match base {
+            None => Network::seeded(&plan, device)?,
+            Some(base) if base.origin.plan.network == plan.network => {
+                Network::with_weights(&plan.network, &base.weights, device)?
+            }
+            Some(base) => {
+                let (found, wanted) = (&base.origin.plan.network, &plan.network);
+                let why = format!("its network is {found:?}, the plan's {wanted:?}");
+                return Err(Error::File { what: "the base model", why });
+            }
+        };
+        let adam = Adam::new(&plan.optimizer, &mut network)?;
+        Ok(Self { plan, network, adam, epoch: 0, dataset, threads })
+    }
+
+    /// A training that goes on where a checkpoint left it.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn resume(checkpoint: &Checkpoint, device: Device, threads: usize) -> Result<Self, Error> {
+        let Origin { plan, epoch, dataset, .. } = checkpoint.model.origin.clone();
+        check_memory(&plan)?;
+        let mut network = Network::with_weights(&plan.network, &checkpoint.model.weights, device)?;
+        let adam = Adam::restored(&plan.optimizer, &mut network, &checkpoint.moments)?;
+        Ok(Self { plan, network, adam, epoch, dataset, threads })
+    }
+
+    /// How many epochs are done.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Trains until `to` epochs are done, at most the plan's, and tells `progress` of each. `stop` is asked between steps.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when the loss is no number any more, [`Error::Stopped`] when `stop` says so.
+    pub fn train_epochs(
+        &mut self,
+        data: &Data,
+        to: u32,
+        stop: &dyn Fn() -> bool,
+        progress: &mut dyn FnMut(&EpochMetrics),
+    ) -> Result<Vec<EpochMetrics>, Error> {
+        let mut metrics = Vec::new();
+        while self.epoch < to.min(self.plan.epochs) {
+            let epoch = self.train_epoch(data, stop)?;
+            progress(&epoch);
+            metrics.push(epoch);
+        }
+        Ok(metrics)
+    }
+
+    /// Trains one epoch and judges it.
+    fn train_epoch(&mut self, data: &Data, stop: &dyn Fn() -> bool) -> Result<EpochMetrics, Error> {
+        device::use_threads(self.threads);
+        let plan = self.plan.clone();
+        let all_steps = data.steps(&plan) as u64 * u64::from(plan.epochs);
+        let (mut sum, mut pictures) = (0.0, 0);
+        data.each_batch(&plan, self.epoch, |batch| {
+            if stop() {
+                return Err(Error::Stopped);
+            }
+            let (images, masks) = tensors(&batch, self.network.device())?;
+            let loss = loss(&self.network.forward(&images, true)?, &masks, &plan.loss)?;
+            let value = loss.f_double_value(&[])?;
+            if !value.is_finite() {
+                return Err(Error::Diverged { epoch: self.epoch + 1, loss: value });
+            }
+            loss.f_backward()?;
+            self.adam.step(&mut self.network, all_steps)?;
+            sum += value * batch.count as f64;
+            pictures += batch.count;
+            Ok(())
+        })?;
+        self.epoch += 1;
+        self.judge(data, sum / pictures.max(1) as f64)
+    }
+
+    /// What the network now makes of the judging pictures.
+    fn judge(&self, data: &Data, trained_loss: f64) -> Result<EpochMetrics, Error> {
+        let predictor = Predictor::new(self.model()?, self.network.device());
+        let weights = &self.plan.loss;
+        let judge = |(image, mask): &(_, Mask)| {
+            let probability = predictor.predict(image)?;
+            let overlap = Overlap::of(mask, &predictor.threshold(&probability))?;
+            Ok([judged_loss(&probability, mask, weights), overlap.iou, overlap.dice])
+        };
+        let judged: Vec<[f64; 3]> = data.judged().par_iter().map(judge).collect::<Result<_, Error>>()?;
+        let mean = |index: usize| {
+            judged.iter().map(|values| values[index]).sum::<f64>() / judged.len().max(1) as f64
+        };
+        Ok(EpochMetrics {
+            epoch: self.epoch,
+            epochs: self.plan.epochs,
+            loss: trained_loss,
+            judged_loss: mean(0),
+            iou: mean(1),
+            dice: mean(2),
+            held_out: data.is_held_out(),
+        })
+    }
+
+    /// The model so far.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn model(&self) -> Result<ModelFile, Error> {
+        let origin = Origin::new(self.plan.clone(), self.epoch, self.dataset);
+        Ok(ModelFile { origin, weights: self.network.weights()? })
+    }
+
+    /// Everything that is needed to go on elsewhere.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
+        Ok(Checkpoint { model: self.model()?, moments: self.adam.state(&mut self.network)? })
+    }
+}
+
+fn tensors(batch: &Batch, device: Device) -> Result<(Tensor, Tensor), Error> {
+    let shape = [batch.count as i64, 1, batch.side as i64, batch.side as i64];
+    let tensor = |values: &[f32]| Tensor::f_from_slice(values)?.f_reshape(shape)?.f_to_device(device.0);
+    Ok((tensor(&batch.images)?, tensor(&batch.masks)?))
+}
+
+/// About how many bytes a training step of a plan takes, libtorch's own needs aside.
+pub fn memory_estimate(plan: &Plan) -> u64 {
+    let side: u64 = match plan.input {
+        plan::Input::Fit { size } => size.into(),
+        plan::Input::Native { patch, .. } => patch.into(),
+    };
+    let pixels = u64::from(plan.batch) * side * side;
+    let numbers: usize = parts(&plan.network).iter().map(|part| part.len()).sum();
+    // Weights, gradients and two moments.
+    4 * (pixels * floats_to_train(&plan.network) + 4 * numbers as u64)
+}
+
+fn check_memory(plan: &Plan) -> Result<(), Error> {
+    let needed = memory_estimate(plan);
+    match needed <= MOST_BYTES {
+        true => Ok(()),
+        false => Err(Error::Memory { needed_mb: needed >> 20, limit_mb: MOST_BYTES >> 20 }),
+    }
+}
+
+/// The plan's loss of one picture, from probabilities.
+fn judged_loss(probability: &Values, mask: &Mask, weights: &plan::Loss) -> f64 {
+    let (mut entropy, mut both, mut either) = (0.0, 0.0, 0.0);
+    for (&p, &set) in probability.values().iter().zip(mask.values()) {
+        let (p, set) = (f64::from(p), f64::from(u8::from(set)));
+        // 1e-7 is what libtorch's own clamp at a log of -100 cannot reach with 32-bit probabilities.
+        entropy -= (set * p + (1.0 - set) * (1.0 - p)).max(1e-7).ln();
+        both += p * set;
+        either += p + set;
+    }
+    let pixels = mask.values().len() as f64;
+    weights.cross_entropy * entropy / pixels + weights.dice * (1.0 - (2.0 * both + 1.0) / (either + 1.0))
+}
