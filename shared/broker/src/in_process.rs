@@ -1,0 +1,284 @@
+//! Queues in memory: the broker of one machine, and of tests and simulation (it keeps tokio's time, which can be paused).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use modiolus_pipeline::StageName;
+use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
+use modiolus_pipeline::topology::{Queue, RETRY_DELAYS};
+use tokio::sync::{Notify, broadcast};
+
+use crate::{Broker, BrokerError, Consumer, Delivery, Events, Letter, Receipt, Settlement};
+
+/// How many events a slow listener may be behind before it misses some.
+const EVENTS_KEPT: usize = 4096;
+
+/// How often a letter may come back from lost subscriptions before it is dead.
+const MAX_RETURNS: u32 = 20;
+
+/// A broker that lives as long as its process. Clones are the same broker.
+#[derive(Clone)]
+pub struct InProcess {
+    office: Arc<Office>,
+    retry_delays: [Duration; RETRY_DELAYS.len()],
+}
+
+struct Office {
+    boxes: Mutex<Boxes>,
+    arrived: Notify,
+    events: broadcast::Sender<Bytes>,
+}
+
+#[derive(Default)]
+struct Boxes {
+    ready: HashMap<BoxName, VecDeque<Waiting>>,
+    unsettled: BTreeMap<(Subscription, u64), Waiting>,
+    subscriptions: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum BoxName {
+    Queue(Queue),
+    Deaths(StageName),
+}
+
+#[derive(Clone)]
+struct Waiting {
+    letter: Letter,
+    returns: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Subscription(u64);
+
+impl Default for InProcess {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl InProcess {
+    /// An empty broker.
+    pub fn new() -> Self {
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let office = Office { boxes: Mutex::default(), arrived: Notify::new(), events };
+        Self { office: Arc::new(office), retry_delays: RETRY_DELAYS }
+    }
+
+    /// The broker with other delays before the second, third and fourth attempt.
+    #[must_use]
+    pub fn with_retry_delays(mut self, delays: [Duration; RETRY_DELAYS.len()]) -> Self {
+        self.retry_delays = delays;
+        self
+    }
+
+    /// How many letters wait in a queue, without those that are given out.
+    pub fn waiting(&self, queue: Queue) -> usize {
+        self.office.boxes().ready.get(&BoxName::Queue(queue)).map_or(0, VecDeque::len)
+    }
+
+    fn post(&self, queue: Queue, letter: Letter) {
+        let waiting = Waiting { letter, returns: 0 };
+        let Queue::Retry(stage, delay) = queue else {
+            return self.office.boxes().put(BoxName::Queue(queue), waiting);
+        };
+        let (delay, office) = (self.retry_delays[delay], Arc::downgrade(&self.office));
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            if let Some(office) = office.upgrade() {
+                office.boxes().put(BoxName::Queue(Queue::Work(stage)), waiting);
+                office.arrived.notify_waiters();
+            }
+        });
+    }
+
+    fn subscribe(&self, name: BoxName, prefetch: usize) -> Box<dyn Consumer> {
+        let mut boxes = self.office.boxes();
+        boxes.subscriptions += 1;
+        let id = Subscription(boxes.subscriptions);
+        Box::new(Subscriber { office: self.office.clone(), name, id, prefetch: prefetch.max(1), given: 0 })
+    }
+}
+
+impl Office {
+    fn boxes(&self) -> MutexGuard<'_, Boxes> {
+        self.boxes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Boxes {
+    fn put(&mut self, name: BoxName, waiting: Waiting) {
+        self.ready.entry(name).or_default().push_back(waiting);
+    }
+
+    /// Back to where it was, in front of what came later.
+    fn put_back(&mut self, name: BoxName, waiting: Waiting) {
+        self.ready.entry(name).or_default().push_front(waiting);
+    }
+
+    fn bury(&mut self, name: BoxName, waiting: Waiting) {
+        if let BoxName::Queue(Queue::Work(stage)) = name {
+            self.put(BoxName::Deaths(stage), waiting.clone());
+            self.put(BoxName::Queue(Queue::Dead(stage)), waiting);
+        }
+    }
+
+    fn unsettled_of(&self, id: Subscription) -> impl DoubleEndedIterator<Item = (Subscription, u64)> {
+        self.unsettled.range((id, 0)..=(id, u64::MAX)).map(|(key, _)| *key)
+    }
+}
+
+#[async_trait]
+impl Broker for InProcess {
+    async fn publish_all(&self, letters: Vec<(Queue, Letter)>) -> Result<(), BrokerError> {
+        if let Some((queue, letter)) =
+            letters.iter().find(|(_, letter)| letter.body.len() > MAX_MESSAGE_BYTES)
+        {
+            let (length, queue) = (letter.body.len(), queue.name());
+            let text = format!("{length} bytes for {queue}; at most {MAX_MESSAGE_BYTES} are allowed");
+            return Err(BrokerError::Refused(text));
+        }
+        for (queue, letter) in letters {
+            self.post(queue, letter);
+        }
+        self.office.arrived.notify_waiters();
+        Ok(())
+    }
+
+    async fn consume(&self, queue: Queue, prefetch: usize) -> Result<Box<dyn Consumer>, BrokerError> {
+        Ok(self.subscribe(BoxName::Queue(queue), prefetch))
+    }
+
+    async fn deaths(&self, stage: StageName, prefetch: usize) -> Result<Box<dyn Consumer>, BrokerError> {
+        Ok(self.subscribe(BoxName::Deaths(stage), prefetch))
+    }
+
+    fn tell(&self, event: Bytes) {
+        // Fails when nobody listens, which is no fault.
+        let _ = self.office.events.send(event);
+    }
+
+    async fn events(&self) -> Result<Box<dyn Events>, BrokerError> {
+        Ok(Box::new(Listener(self.office.events.subscribe())))
+    }
+}
+
+struct Subscriber {
+    office: Arc<Office>,
+    name: BoxName,
+    id: Subscription,
+    prefetch: usize,
+    given: u64,
+}
+
+impl Subscriber {
+    fn take(&mut self) -> Option<Delivery> {
+        let mut boxes = self.office.boxes();
+        if boxes.unsettled_of(self.id).count() >= self.prefetch {
+            return None;
+        }
+        let waiting = boxes.ready.get_mut(&self.name)?.pop_front()?;
+        self.given += 1;
+        let receipt = Slip { office: self.office.clone(), name: self.name, key: (self.id, self.given) };
+        boxes.unsettled.insert(receipt.key, waiting.clone());
+        Some(Delivery::new(waiting.letter, waiting.returns, Box::new(receipt)))
+    }
+}
+
+#[async_trait]
+impl Consumer for Subscriber {
+    async fn next(&mut self) -> Option<Delivery> {
+        let office = self.office.clone();
+        loop {
+            let arrived = office.arrived.notified();
+            if let Some(delivery) = self.take() {
+                return Some(delivery);
+            }
+            arrived.await;
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let mut boxes = self.office.boxes();
+        let keys: Vec<_> = boxes.unsettled_of(self.id).rev().collect();
+        for key in keys {
+            let Some(mut waiting) = boxes.unsettled.remove(&key) else { continue };
+            waiting.returns += 1;
+            if waiting.returns > MAX_RETURNS {
+                boxes.bury(self.name, waiting);
+            } else {
+                boxes.put_back(self.name, waiting);
+            }
+        }
+        drop(boxes);
+        self.office.arrived.notify_waiters();
+    }
+}
+
+struct Slip {
+    office: Arc<Office>,
+    name: BoxName,
+    key: (Subscription, u64),
+}
+
+#[async_trait]
+impl Receipt for Slip {
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+        let mut boxes = self.office.boxes();
+        let waiting = boxes.unsettled.remove(&self.key).ok_or(BrokerError::LeaseLost)?;
+        match settlement {
+            Settlement::Ack => {}
+            Settlement::Requeue => boxes.put_back(self.name, waiting),
+            Settlement::Reject => boxes.bury(self.name, waiting),
+        }
+        drop(boxes);
+        // Also after an ack: its consumer may take one more now.
+        self.office.arrived.notify_waiters();
+        Ok(())
+    }
+}
+
+struct Listener(broadcast::Receiver<Bytes>);
+
+#[async_trait]
+impl Events for Listener {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            match self.0.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_what_every_broker_promises() {
+        crate::conformance::check(&InProcess::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_comes_back_too_often_is_dead_and_reported() {
+        let broker = InProcess::new();
+        let stage = StageName::Ingest;
+        broker.publish(Queue::Work(stage), Letter::new("kills its worker")).await.unwrap();
+        for round in 0..=MAX_RETURNS {
+            let mut consumer = broker.consume(Queue::Work(stage), 1).await.unwrap();
+            assert_eq!(consumer.next().await.unwrap().returns, round);
+        }
+        assert_eq!(broker.waiting(Queue::Work(stage)), 0);
+        assert_eq!(broker.waiting(Queue::Dead(stage)), 1);
+        let death = broker.deaths(stage, 1).await.unwrap().next().await.unwrap();
+        assert_eq!(death.letter, Letter::new("kills its worker"));
+    }
+}
