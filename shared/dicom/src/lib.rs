@@ -14,15 +14,22 @@
 
 mod admission;
 pub mod attributes;
+mod codec;
 pub mod decide;
 mod element;
 pub mod header;
 pub mod index;
+pub mod instance;
+pub mod lut;
+pub mod picture;
 mod tag;
 mod text;
 mod transfer;
+pub mod write;
 
 pub use attributes::Attributes;
 pub use decide::{plane_of, verdict};
 pub use header::{HeaderRead, read_header};
 pub use index::{Index, IndexEntry};
+pub use instance::{Instance, decode};
+pub use lut::{Lut, Voi, WindowFunction};
