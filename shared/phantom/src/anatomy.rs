@@ -110,7 +110,9 @@ impl Matter {
                 marrow + (bone - marrow) * (0.5 + (n + 2.4 * (share - 0.5)) * 1.1).clamp(0.0, 1.0)
             }
             Self::Cells { filling, other, bone, width, wall, seed } => {
-                let (distance, cell) = cell_wall(p, width, seed);
+                let bent = [0, 1, 2]
+                    .map(|i| p[i] + 0.5 * width * smooth(p, width * 0.8, seed.wrapping_add(i as u32 + 1)));
+                let (distance, cell) = cell_wall(bent, width, seed);
                 let inside = ((distance - wall * 0.5) / 0.15 + 0.5).clamp(0.0, 1.0);
                 let content = if cell % 5 == 0 { other } else { filling };
                 bone + (content - bone) * inside
@@ -128,11 +130,17 @@ struct Layer {
     matter: Matter,
     /// How far the outline strays from the plain shape, mm.
     stray: f32,
+    /// Width over which it fades into what is around it, mm.
+    fade: f32,
 }
 
 /// One person's temporal bone.
 pub(crate) struct Anatomy {
     soft: f32,
+    /// Unevenness of soft tissue, HU.
+    haze: f32,
+    /// Unevenness within one tissue, as a share.
+    mottle: f32,
     layers: Vec<Layer>,
     seed: u32,
 }
@@ -143,23 +151,34 @@ impl Anatomy {
         let bone = draw.range(1650.0, 2150.0);
         let mut layers = Vec::new();
         surroundings(draw, &mut layers, soft, bone);
+        clutter(draw, &mut layers, soft, bone);
         capsule(draw, &mut layers, bone);
         inner_ear(draw, &mut layers, cochlea, soft, bone);
         ear(draw, &mut layers, soft, bone);
-        Self { soft, layers, seed: draw.bits() }
+        Self {
+            soft,
+            haze: draw.range(10.0, 160.0),
+            mottle: draw.range(0.005, 0.04),
+            layers,
+            seed: draw.bits(),
+        }
     }
 
     /// The slice in HU, row by row, before the scanner blurs it.
     pub(crate) fn paint(&self, view: &View) -> Vec<f32> {
         let mut image = vec![self.soft; view.rows * view.columns];
         let waves = Waves::new(view, self.seed);
+        for (i, pixel) in image.iter_mut().enumerate() {
+            *pixel += self.haze * waves.at(i % view.columns, i / view.columns)[2];
+        }
         for layer in &self.layers {
             layer.paint(view, &waves, &mut image);
         }
         for row in 0..view.rows {
             for column in 0..view.columns {
                 let pixel = &mut image[row * view.columns + column];
-                *pixel += (*pixel + 1000.0) * 0.02 * waves.at(column, row)[0];
+                let [x, y, _] = waves.at(column, row);
+                *pixel += (*pixel + 1000.0) * self.mottle * (x + y);
             }
         }
         image
@@ -172,7 +191,7 @@ struct Waves {
     samples: Vec<Vector>,
 }
 
-const COARSE: usize = 8;
+const COARSE: usize = 4;
 
 impl Waves {
     fn new(view: &View, seed: u32) -> Self {
@@ -184,6 +203,7 @@ impl Waves {
                 samples.push([0, 10, 20].map(|offset| {
                     0.75 * smooth(p, 5.0, seed.wrapping_add(offset))
                         + 0.35 * smooth(p, 1.9, seed.wrapping_add(offset + 1))
+                        + 0.2 * smooth(p, 0.8, seed.wrapping_add(offset + 2))
                 }));
             }
         }
@@ -209,7 +229,7 @@ impl Layer {
             None => [0..view.columns, 0..view.rows],
             Some((centre, radius)) => {
                 let [column, row, away] = view.project(centre);
-                let reach = radius + self.stray * 1.9 + 0.2;
+                let reach = radius + self.stray * 2.2 + 0.5 * self.fade + 0.1;
                 if away.abs() > reach {
                     return;
                 }
@@ -218,7 +238,7 @@ impl Layer {
         };
         let near = self.near(view);
         let shape = near.as_ref().unwrap_or(&self.shape);
-        let edge = view.spacing[0].max(view.spacing[1]).max(0.1);
+        let edge = view.spacing[0].max(view.spacing[1]).max(self.fade);
         for row in rows {
             for column in columns.clone() {
                 let p = view.point(column as f32, row as f32);
@@ -242,113 +262,164 @@ impl Layer {
     }
 }
 
-/// Brain, tegmen, marrow, skull base, mastoid and clutter: all that lies around the inner ear.
+/// Bone lamellae in marrow, of any coarseness.
+fn spongy(draw: &mut Draw, soft: f32, bone: f32) -> Matter {
+    let low = soft + draw.range(-60.0, 450.0);
+    Matter::Spongy {
+        marrow: low,
+        bone: (bone * draw.range(0.45, 0.9)).max(low + 150.0),
+        mesh: draw.log_range(0.6, 2.6),
+        share: draw.range(0.2, 0.8),
+        seed: draw.bits(),
+    }
+}
+
+/// Mastoid cells, full of air or of fluid.
+fn cells(draw: &mut Draw, soft: f32, bone: f32) -> Matter {
+    let aerated = draw.chance(0.5);
+    Matter::Cells {
+        filling: if aerated { AIR } else { soft + draw.range(-50.0, 200.0) },
+        other: if draw.chance(0.5) { soft } else { AIR },
+        bone: bone * draw.range(0.4, 0.85),
+        width: draw.log_range(1.2, 5.0),
+        wall: draw.range(0.15, 0.5),
+        seed: draw.bits(),
+    }
+}
+
+/// Brain, tegmen, the bone around, marrow, skull base and mastoid.
 fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
-    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray });
-    let spongy = |draw: &mut Draw, bone: f32| Matter::Spongy {
-        marrow: soft + draw.range(-80.0, 300.0),
-        bone: bone * draw.range(0.55, 0.95),
-        mesh: draw.log_range(0.6, 2.2),
-        share: draw.range(0.15, 0.75),
-        seed: draw.bits(),
-    };
-    let cells = |draw: &mut Draw, bone: f32| {
-        let aerated = draw.chance(0.6);
-        Matter::Cells {
-            filling: if aerated { AIR } else { soft + draw.range(-50.0, 150.0) },
-            other: if draw.chance(0.5) { soft } else { AIR },
-            bone: bone * draw.range(0.5, 0.9),
-            width: draw.log_range(1.2, 4.5),
-            wall: draw.range(0.2, 0.7),
+    let fade = draw.log_range(0.2, 1.6);
+    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray, fade });
+    if draw.chance(0.88) {
+        let surface = Shape::Below {
+            level: -draw.range(4.5, 9.5),
+            slope: [draw.range(-0.3, 0.3), draw.range(-0.2, 0.2)],
+            bump: [draw.range(1.0, 7.0), draw.range(0.0, 3.0), draw.range(2.5, 6.0)],
             seed: draw.bits(),
-        }
-    };
-    let surface = |draw: &mut Draw| Shape::Below {
-        level: -draw.range(5.5, 11.0),
-        slope: [draw.range(-0.25, 0.25), draw.range(-0.2, 0.2)],
-        bump: [draw.range(2.0, 8.0), draw.range(0.0, 3.0), draw.range(2.5, 6.0)],
-        seed: draw.bits(),
-    };
-    if draw.chance(0.85) {
-        let inside = match draw.below(4) {
-            0 | 1 => soft + draw.range(-60.0, 120.0),
-            2 => draw.range(200.0, 700.0),
-            _ => soft,
         };
-        let bone = bone * draw.range(0.6, 1.0);
-        lay(surface(draw), Matter::Shell { thickness: draw.range(0.6, 2.0), bone, inside }, 0.4);
+        let inside =
+            soft + if draw.chance(0.7) { draw.range(-60.0, 120.0) } else { draw.range(100.0, 500.0) };
+        let thickness = draw.range(0.5, 1.8);
+        lay(surface, Matter::Shell { thickness, bone: bone * draw.range(0.6, 1.0), inside }, 0.4);
     }
-    // Medial and below: the apex of the petrous bone and the skull base.
-    for _ in 0..1 + draw.below(4) {
-        let centre = [draw.range(-16.0, 8.0), draw.range(2.0, 18.0), draw.range(-6.0, 6.0)];
-        let axes = [draw.range(3.0, 9.0), draw.range(3.0, 9.0), draw.range(5.0, 12.0)];
-        let matter = match draw.below(5) {
-            0 | 1 => spongy(draw, bone),
-            2 => cells(draw, bone),
-            3 => Matter::Even(bone * draw.range(0.5, 0.95)),
-            _ => Matter::Shell {
-                thickness: draw.range(0.5, 1.5),
-                bone: bone * draw.range(0.6, 0.95),
-                inside: draw.range(100.0, 800.0),
-            },
+    // Medially, the apex of the petrous bone; below, the skull base with its legs of bone between vessels and muscle.
+    for _ in 0..1 + draw.below(3) {
+        let centre = [draw.range(-15.0, -3.0), draw.range(-4.0, 7.0), draw.range(-4.0, 4.0)];
+        let axes = [draw.range(4.0, 9.0), draw.range(3.0, 8.0), draw.range(5.0, 12.0)];
+        let matter = if draw.chance(0.7) {
+            spongy(draw, soft, bone)
+        } else {
+            Matter::Even(bone * draw.range(0.6, 1.0))
         };
-        lay(Shape::Ellipsoid(centre, axes), matter, draw.range(0.5, 2.0));
+        lay(Shape::Ellipsoid(centre, axes), matter, draw.range(0.5, 1.8));
     }
-    if draw.chance(0.6) {
+    for _ in 0..2 + draw.below(5) {
+        let top = [draw.range(-12.0, 16.0), draw.range(5.0, 11.0), draw.range(-4.0, 4.0)];
+        let low = add(top, [draw.range(-6.0, 6.0), draw.range(6.0, 16.0), draw.range(-4.0, 4.0)]);
+        let matter = match draw.below(10) {
+            0..6 => spongy(draw, soft, bone),
+            6 => cells(draw, soft, bone),
+            _ => Matter::Even(bone * draw.range(0.55, 0.98)),
+        };
+        let shape = Shape::Rod(top, low, draw.range(1.2, 4.0), draw.range(1.5, 6.0));
+        lay(shape, matter, draw.range(0.5, 2.0));
+    }
+    if draw.chance(0.45) {
         let centre = [draw.range(11.0, 24.0), draw.range(-8.0, 8.0), draw.range(-4.0, 4.0)];
         let axes = [draw.range(4.0, 11.0), draw.range(5.0, 12.0), draw.range(6.0, 12.0)];
-        lay(Shape::Ellipsoid(centre, axes), cells(draw, bone), draw.range(0.3, 1.5));
+        let matter = cells(draw, soft, bone);
+        lay(Shape::Ellipsoid(centre, axes), matter, draw.range(0.5, 1.8));
     }
-    if draw.chance(0.3) {
+    if draw.chance(0.15) {
         let normal = unit([1.0, draw.range(-0.4, 0.4), draw.range(-0.3, 0.3)]);
         lay(Shape::Beyond([draw.range(17.0, 28.0), 0.0, 0.0], normal), Matter::Even(AIR), 0.6);
     }
-    for _ in 0..draw.below(4) {
-        // Anything at all, so that nothing but the array itself says where the array is.
+}
+
+/// Anything at all, so that nothing but the array itself says where the array is.
+fn clutter(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
+    for _ in 0..draw.below(5) {
         let (sin, cos) = libm::sincosf(draw.range(0.0, std::f32::consts::TAU));
         let away = draw.range(8.0, 20.0);
-        let axes = [draw.log_range(0.6, 5.0), draw.log_range(0.6, 5.0), draw.range(1.0, 6.0)];
-        let matter = match draw.below(5) {
-            0 | 1 => Matter::Even(AIR),
+        let axes = [draw.log_range(0.5, 5.0), draw.log_range(0.5, 5.0), draw.range(1.0, 6.0)];
+        let matter = match draw.below(6) {
+            0 => Matter::Even(AIR),
+            1 => Matter::Even(soft - draw.range(100.0, 700.0)),
             2 => Matter::Even(soft + draw.range(-100.0, 100.0)),
-            3 => Matter::Even(draw.range(400.0, bone)),
-            _ => spongy(draw, bone),
+            3 | 4 => Matter::Even(draw.range(300.0, bone)),
+            _ => spongy(draw, soft, bone),
         };
-        lay(
-            Shape::Ellipsoid([away * cos, away * sin, draw.range(-3.0, 3.0)], axes),
+        let centre = [away * cos, away * sin, draw.range(-3.0, 3.0)];
+        layers.push(Layer {
+            shape: Shape::Ellipsoid(centre, axes),
             matter,
-            draw.range(0.1, 1.0),
-        );
+            stray: draw.range(0.1, 1.5),
+            fade: draw.log_range(0.1, 1.5),
+        });
+    }
+    for _ in 0..draw.below(4) {
+        // Thin plates and septa.
+        let from = [draw.range(-18.0, 18.0), draw.range(-14.0, 14.0), draw.range(-2.0, 2.0)];
+        let to = add(from, draw.jitter(6.0));
+        let radius = draw.range(0.15, 0.7);
+        let matter = Matter::Even(draw.range(300.0, bone));
+        if norm([from[0], from[1], 0.0]) > 7.0 {
+            layers.push(Layer {
+                shape: Shape::Rod(from, to, radius, radius * 0.6),
+                matter,
+                stray: 1.2,
+                fade: 0.3,
+            });
+        }
     }
 }
 
 fn capsule(draw: &mut Draw, layers: &mut Vec<Layer>, bone: f32) {
-    let mut lay = |centre: Vector, axes: Vector| {
-        let bone = bone * draw.range(0.97, 1.0);
-        let axes = scale(axes, draw.range(0.95, 1.2));
-        layers.push(Layer { shape: Shape::Ellipsoid(centre, axes), matter: Matter::Even(bone), stray: 1.0 });
-    };
+    let fade = draw.log_range(0.15, 1.2);
     let lobes = [
-        ([0.0, 0.0, 0.0], [5.6, 5.6, 5.0]),
-        ([-2.5, -2.5, 0.0], [4.5, 5.0, 5.0]),
-        ([5.0, -2.5, 0.0], [4.8, 4.2, 5.0]),
-        ([2.5, -4.5, -1.0], [5.0, 3.5, 5.0]),
-        ([-1.5, 4.0, 0.0], [3.2, 3.6, 4.0]),
+        ([0.0, 0.0, 0.0], [5.8, 5.8, 5.0]),
+        ([-3.5, -2.5, 0.0], [5.5, 5.5, 5.0]),
+        ([5.0, -2.5, 0.0], [5.4, 4.8, 5.0]),
+        ([1.5, -5.0, -1.0], [6.5, 4.0, 5.0]),
+        ([-2.0, 4.5, 0.0], [3.2, 4.0, 4.0]),
     ];
-    for (centre, axes) in lobes {
-        lay(centre, axes);
+    for (i, (centre, axes)) in lobes.into_iter().enumerate() {
+        if i > 0 && draw.chance(0.15) {
+            continue;
+        }
+        let bone = bone * draw.range(0.95, 1.0);
+        let axes = scale(axes, draw.range(0.9, 1.35));
+        let shape = Shape::Ellipsoid(add(centre, draw.jitter(0.7)), axes);
+        layers.push(Layer { shape, matter: Matter::Even(bone), stray: draw.range(0.6, 1.6), fade });
     }
-    let keep = draw.below(3);
-    for _ in 0..keep {
-        let centre = [draw.range(-7.0, 9.0), draw.range(-7.0, 4.0), draw.range(-3.0, 3.0)];
-        let axes = [draw.range(2.0, 5.0), draw.range(2.0, 5.0), draw.range(2.0, 6.0)];
-        let matter = Matter::Even(bone * draw.range(0.9, 1.02));
-        layers.push(Layer { shape: Shape::Ellipsoid(centre, axes), matter, stray: 0.8 });
+    for _ in 0..draw.below(4) {
+        let centre = [draw.range(-8.0, 9.0), draw.range(-8.0, 6.0), draw.range(-3.0, 3.0)];
+        let axes = [draw.range(1.5, 5.0), draw.range(1.5, 5.0), draw.range(2.0, 6.0)];
+        let bone = bone * draw.range(0.8, 1.02);
+        let matter = if draw.chance(0.6) {
+            Matter::Even(bone)
+        } else {
+            Matter::Spongy {
+                marrow: bone * 0.55,
+                bone,
+                mesh: draw.range(0.7, 2.0),
+                share: 0.6,
+                seed: draw.bits(),
+            }
+        };
+        layers.push(Layer {
+            shape: Shape::Ellipsoid(centre, axes),
+            matter,
+            stray: 1.0,
+            fade: draw.log_range(0.4, 2.5),
+        });
     }
 }
 
 fn inner_ear(draw: &mut Draw, layers: &mut Vec<Layer>, cochlea: &Cochlea, soft: f32, bone: f32) {
-    let mut lay = |shape, hu: f32, stray| layers.push(Layer { shape, matter: Matter::Even(hu), stray });
+    let fade = draw.log_range(0.1, 0.7);
+    let mut lay = |shape, hu: f32, stray| layers.push(Layer { shape, matter: Matter::Even(hu), stray, fade });
     let fluid = soft + draw.range(20.0, 250.0);
     // Internal auditory canal, towards the brain.
     let end = [draw.range(-12.0, -4.0), draw.range(-5.0, 2.0), draw.range(-14.0, -7.0)];
@@ -381,8 +452,9 @@ fn inner_ear(draw: &mut Draw, layers: &mut Vec<Layer>, cochlea: &Cochlea, soft: 
 
 /// Middle ear, ear canal, ossicles, great vessels.
 fn ear(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
-    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray });
-    let content = |draw: &mut Draw| if draw.chance(0.4) { AIR } else { soft + draw.range(-80.0, 80.0) };
+    let fade = draw.log_range(0.2, 1.6);
+    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray, fade });
+    let content = |draw: &mut Draw| if draw.chance(0.3) { AIR } else { soft + draw.range(-80.0, 80.0) };
     if draw.chance(0.85) {
         let centre = [draw.range(8.5, 12.5), draw.range(2.0, 7.0), draw.range(-3.0, 4.0)];
         let axes = [draw.range(2.0, 5.0), draw.range(2.0, 5.0), draw.range(3.0, 7.0)];
@@ -412,7 +484,8 @@ fn ear(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
             let from = [draw.range(-11.0, 9.0), draw.range(8.0, 12.0), draw.range(-3.0, 3.0)];
             let to = add(from, [draw.range(-5.0, 5.0), draw.range(4.0, 12.0), draw.range(-8.0, 8.0)]);
             let inside = soft + draw.range(-20.0, 120.0);
-            let matter = Matter::Shell { thickness: draw.range(0.3, 0.8), bone: bone * 0.7, inside };
+            let matter =
+                Matter::Shell { thickness: draw.range(0.15, 0.6), bone: bone * draw.range(0.3, 0.7), inside };
             lay(Shape::Rod(from, to, draw.range(1.8, 3.5), draw.range(1.8, 4.0)), matter, 0.6);
         }
     }

@@ -106,7 +106,7 @@ impl Implant {
         // Often as bright as the contacts: brightness alone must not tell.
         let strength = if draw.chance(0.5) { draw.range(0.6, 1.2) } else { draw.range(0.1, 0.7) };
         let fade = if draw.chance(0.4) { draw.range(3.0, 10.0) } else { 1e6 };
-        let thick = draw.range(0.08, 0.22);
+        let thick = draw.range(0.05, 0.18);
         for (i, at) in resample(&points, WIRE_STEP).into_iter().enumerate() {
             let strength = strength * (1.0 - (i as f32 * WIRE_STEP / fade)).max(0.12);
             self.grains.push(Grain { at, strength, sigma: thick, length: WIRE_STEP, array: false });
@@ -244,7 +244,7 @@ fn place_aside(draw: &mut Draw, nearest: f32, reach: f32) -> Vector {
 
 fn wire(draw: &mut Draw, grains: &mut Vec<Grain>, points: &[Vector]) {
     let strength = draw.range(0.25, 1.6);
-    let sigma = draw.range(0.06, 0.3);
+    let sigma = draw.range(0.05, 0.22);
     let pair = draw.chance(0.3).then(|| draw.range(0.3, 0.9));
     let across = unit(cross(sub(points[points.len() - 1], points[0]), [0.0, 0.0, 1.0]));
     for at in resample(points, WIRE_STEP) {

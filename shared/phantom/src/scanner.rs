@@ -47,15 +47,15 @@ impl Scanner {
             for _ in 0..1 + draw.below(3) {
                 let side = draw.below(4) as f32 * std::f32::consts::FRAC_PI_2;
                 let (sin, cos) = libm::sincosf(side + 0.25 * draw.normal());
-                corners.push([cos, sin, draw.range(0.36, 0.62)]);
+                corners.push([cos, sin, draw.range(0.4, 0.68)]);
             }
         }
         Self {
             metal: metal_look(draw, blur),
             contact: (peak - soft) * scale,
             blur,
-            sharpen: [if draw.chance(0.45) { draw.range(0.2, 1.1) } else { 0.0 }, draw.range(0.2, 0.6)],
-            noise: draw.log_range(0.8, 6.0) * scale,
+            sharpen: [if draw.chance(0.35) { draw.range(0.1, 0.7) } else { 0.0 }, draw.range(0.2, 0.6)],
+            noise: draw.log_range(0.7, 4.5) * scale,
             grain: [draw.range(0.06, 0.2), draw.range(0.06, 0.2)],
             cupping: if draw.chance(0.4) { draw.range(-0.08, 0.12) } else { 0.0 },
             tilt: [draw.range(-0.05, 0.05), draw.range(-0.05, 0.05)],
@@ -76,17 +76,17 @@ impl Scanner {
     }
 
     /// Blurs tissue (before metal is added).
-    pub(crate) fn blur_tissue(&self, view: &View, image: &mut Vec<f32>) {
+    pub(crate) fn blur_tissue(&self, view: &View, image: &mut [f32]) {
         blur(view, image, [self.blur, self.blur]);
     }
 
     /// Everything that happens to tissue and metal together; HU in and out.
-    pub(crate) fn degrade(&self, view: &View, image: &mut Vec<f32>, draw: &mut Draw) {
+    pub(crate) fn degrade(&self, view: &View, image: &mut [f32], draw: &mut Draw) {
         if self.ghost[2] > 0.0 {
             self.add_ghost(view, image);
         }
         if self.sharpen[0] > 0.0 {
-            let mut smooth = image.clone();
+            let mut smooth = image.to_vec();
             blur(view, &mut smooth, [self.sharpen[1]; 2]);
             for (pixel, smooth) in image.iter_mut().zip(smooth) {
                 *pixel += self.sharpen[0] * (*pixel - smooth).clamp(-1500.0, 1500.0);
@@ -99,23 +99,18 @@ impl Scanner {
         for row in 0..view.rows {
             for column in 0..view.columns {
                 let i = row * view.columns + column;
-                let [x, y] = self.from_middle(view, column, row);
+                let [x, y] = from_centre(view, column, row);
                 let drift = 1.0 + self.cupping * (x * x + y * y) * 2.0 + self.tilt[0] * x + self.tilt[1] * y;
                 image[i] = (image[i] + 1000.0) * drift - 1000.0 + noise[i] * gain;
             }
         }
     }
 
-    /// Place in the picture, -0.5 to 0.5 in each direction: column, row.
-    fn from_middle(&self, view: &View, column: usize, row: usize) -> [f32; 2] {
-        [(column as f32 + 0.5) / view.columns as f32 - 0.5, (row as f32 + 0.5) / view.rows as f32 - 0.5]
-    }
-
     /// Blackens what lies outside of the reconstructed volume and draws the frame; `lowest` is the padding value.
     pub(crate) fn cut(&self, view: &View, image: &mut [f32], lowest: f32) {
         for row in 0..view.rows {
             for column in 0..view.columns {
-                let [x, y] = self.from_middle(view, column, row);
+                let [x, y] = from_centre(view, column, row);
                 let pixel = &mut image[row * view.columns + column];
                 if self.corners.iter().any(|[a, b, beyond]| a * x + b * y > *beyond) {
                     *pixel = lowest;
@@ -126,10 +121,10 @@ impl Scanner {
         }
     }
 
-    fn add_ghost(&self, view: &View, image: &mut Vec<f32>) {
+    fn add_ghost(&self, view: &View, image: &mut [f32]) {
         let dx = (self.ghost[0] / view.spacing[1]).round() as i64;
         let dy = (self.ghost[1] / view.spacing[0]).round() as i64;
-        let source = image.clone();
+        let source = image.to_vec();
         for row in 0..view.rows {
             let from = (row as i64 + dy).clamp(0, view.rows as i64 - 1) as usize;
             for column in 0..view.columns {
@@ -142,7 +137,7 @@ impl Scanner {
 }
 
 fn metal_look(draw: &mut Draw, blur: f32) -> MetalLook {
-    let ripple = if draw.chance(0.5) { draw.range(0.05, 0.35) } else { 0.0 };
+    let ripple = if draw.chance(0.4) { draw.range(0.02, 0.15) } else { 0.0 };
     MetalLook {
         // Some arrays melt into a band.
         blur: if draw.chance(0.25) { draw.range(0.24, 0.42) } else { blur },
@@ -156,8 +151,13 @@ fn metal_look(draw: &mut Draw, blur: f32) -> MetalLook {
     }
 }
 
+/// Place in the picture, -0.5 to 0.5 in each direction: column, row.
+fn from_centre(view: &View, column: usize, row: usize) -> [f32; 2] {
+    [(column as f32 + 0.5) / view.columns as f32 - 0.5, (row as f32 + 0.5) / view.rows as f32 - 0.5]
+}
+
 /// Gaussian blur, sigma in mm along columns (x) and rows (y).
-fn blur(view: &View, image: &mut Vec<f32>, sigma: [f32; 2]) {
+fn blur(view: &View, image: &mut [f32], sigma: [f32; 2]) {
     let across = kernel(sigma[0] / view.spacing[1]);
     let down = kernel(sigma[1] / view.spacing[0]);
     let (width, height) = (view.columns, view.rows);

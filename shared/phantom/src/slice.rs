@@ -197,7 +197,7 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
     let with_array = !draw.chance(options.empty);
     let rows = options.rows.clamp(16, 4096);
     let columns = options.columns.clamp(16, 4096);
-    let width = draw.log_range(21.0, 58.0);
+    let width = draw.log_range(20.0, 48.0);
     let mut head = Head::random(&mut draw, with_array, width * 0.5);
     let mut last = None;
     for attempt in 0..5 {
