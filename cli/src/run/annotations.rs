@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use modiolus_imaging::{metrics, png};
+use modiolus_imaging::metrics::Overlap;
+use modiolus_imaging::png;
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
 use modiolus_pipeline::{Digest, ModelVersion, ObjectKey};
@@ -85,7 +86,7 @@ pub(crate) async fn outcomes(
             AnnotationVerdict::Accepted { mask, .. } => {
                 let drawn = objects::bytes(store, ObjectKey::Sample(mask)).await?;
                 let predicted = objects::bytes(store, ObjectKey::Mask(model.clone(), patient, slice)).await?;
-                let iou = metrics::overlap(&png::decode_mask(&drawn)?, &png::decode_mask(&predicted)?)?.iou;
+                let iou = Overlap::of(&png::decode_mask(&drawn)?, &png::decode_mask(&predicted)?)?.iou;
                 tree.write(Path::new("annotations").join(format!("{}.png", matched.name)), &drawn)?;
                 Annotation {
                     file: matched.file,
@@ -125,7 +126,7 @@ fn find(file: &str, slices: &HashMap<String, (String, SliceRef)>) -> Option<(Str
 }
 
 /// The JSON and PNG files of a folder and its patients' folders, ordered by name.
-fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();
     for (name, path) in entries(folder)? {
         if path.is_dir() {
@@ -154,7 +155,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let length = fs::metadata(path).context("it can't be read")?.len();
     if length > MAX_BYTES {
         bail!("it has {length} bytes; at most {MAX_BYTES} are allowed");

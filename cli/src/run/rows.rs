@@ -178,17 +178,21 @@ impl Gathering<'_> {
     }
 
     fn describe(&self, row: &mut Row, attributes: &Attributes, ids: &Deidentifier) {
-        let named = |uid: &str| if self.keep_patient_ids { uid.to_owned() } else { ids.map_uid(uid) };
+        let named = |uid: &str| match uid {
+            "" => String::new(),
+            uid if self.keep_patient_ids => uid.to_owned(),
+            uid => ids.map_uid(uid),
+        };
         row.patient = match (self.keep_patient_ids, attributes.patient_id.trim()) {
             (true, "") => "no-patient-id".to_owned(),
             (true, id) => names::safe(id),
             (false, id) => self.secret.patient(id).to_string(),
         };
-        row.series = attributes.series_instance_uid.as_deref().map(named).unwrap_or_default();
-        row.sop_instance = attributes.sop_instance_uid.as_deref().map(named).unwrap_or_default();
+        row.series = named(&attributes.series_instance_uid);
+        row.sop_instance = named(&attributes.sop_instance_uid);
         row.plane = decide::plane_of(attributes).map(|plane| plane.name().to_owned()).unwrap_or_default();
-        row.rows = attributes.rows.map(u32::from);
-        row.columns = attributes.columns.map(u32::from);
+        row.rows = Some(attributes.rows).filter(|rows| *rows > 0);
+        row.columns = Some(attributes.columns).filter(|columns| *columns > 0);
     }
 }
 

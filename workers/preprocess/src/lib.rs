@@ -8,8 +8,7 @@ mod annotation;
 
 use modiolus_dicom::instance;
 use modiolus_imaging::frame::{Frame, PreparedFrame};
-use modiolus_imaging::window::to_8bit;
-use modiolus_imaging::{Image8, anatomy, png};
+use modiolus_imaging::{Image8, Spacing, anatomy, png};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::infer::InferJob;
 use modiolus_pipeline::job::preprocess::PreprocessJob;
@@ -63,10 +62,11 @@ fn prepare(
     let mut effects = Effects::default();
     for slice in slices {
         let (image, spacing_mm) = picture(slice, objects)?;
-        let frame = Frame::of(image.rows(), image.columns(), anatomy::crop_box(&image), &plan.input);
+        let broken = |error| StageError::permanent("slice-unpreparable", format!("{}: {error}", instance_key(slice)));
+        let frame = Frame::of(image.rows(), image.columns(), anatomy::crop_box(&image), &plan.input).map_err(broken)?;
+        let prepared = png::encode_grey(&frame.apply(&image).map_err(broken)?);
         let SliceRef { patient, slice: id } = slice.clone();
         effects.put(image_key(slice), png::encode_grey(&image));
-        let prepared = png::encode_grey(&frame.apply(&image));
         effects.put(ObjectKey::Prepared(plan_id.clone(), patient.clone(), id.clone()), prepared);
         effects.put_json(ObjectKey::Frame(plan_id.clone(), patient, id), &PreparedFrame { frame, spacing_mm });
         progress.tell(ProgressEvent::Units { done: 1 });
@@ -76,9 +76,10 @@ fn prepare(
 }
 
 /// The slice as people look at it, and its PixelSpacing.
-fn picture(slice: &SliceRef, objects: &Objects) -> Result<(Image8, Option<[f64; 2]>), StageError> {
+fn picture(slice: &SliceRef, objects: &Objects) -> Result<(Image8, Option<Spacing>), StageError> {
     let key = instance_key(slice);
-    let instance = instance::decode(objects.require(&key)?)
-        .map_err(|refusal| StageError::permanent("instance-unreadable", format!("{key}: {refusal}")))?;
-    Ok((instance.picture(), instance.attributes.pixel_spacing))
+    let broken = |refusal| StageError::permanent("instance-unreadable", format!("{key}: {refusal}"));
+    let instance = instance::decode(objects.require(&key)?).map_err(broken)?;
+    let spacing = instance.attributes.pixel_spacing;
+    Ok((instance.picture().map_err(broken)?, spacing))
 }

@@ -1,0 +1,200 @@
+//! `modiolus inspect`: the attributes that people look at first, and the picture.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use modiolus_dicom::header::FIRST_READ;
+use modiolus_dicom::{Attributes, HeaderRead, instance, plane_of, read_header};
+use modiolus_imaging::png;
+use modiolus_pipeline::{Plane, Reason, Refusal};
+use serde::Serialize;
+
+use crate::arguments::Inspect;
+use crate::failure::Usage;
+use crate::output::{self, Table};
+use crate::run::names;
+use crate::terminal;
+
+/// What is shown of a DICOM file.
+#[derive(Debug, Serialize)]
+struct Shown {
+    file: String,
+    patient_id: String,
+    image_orientation_patient: Option<[f64; 6]>,
+    /// coronal, axial, sagittal, oblique; absent where there is no possible orientation.
+    plane: Option<&'static str>,
+    rows: u32,
+    columns: u32,
+    /// Between rows, then between columns.
+    pixel_spacing_mm: Option<[f64; 2]>,
+    transfer_syntax: &'static str,
+    transfer_syntax_uid: String,
+    modality: String,
+    has_pixels: bool,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// What `modiolus run` would say of the file.
+#[derive(Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+enum Verdict {
+    /// Kept, if this is the plane that is asked for.
+    Kept { plane: Plane },
+    Refused { reason: Reason, detail: String },
+}
+
+impl From<Refusal> for Verdict {
+    fn from(Refusal { reason, detail }: Refusal) -> Self {
+        Self::Refused { reason, detail }
+    }
+}
+
+/// Shows files; those that are no DICOM files are named, the others go on.
+pub(crate) fn inspect(options: &Inspect) -> Result<()> {
+    let pictures = options.png.as_deref().map(|png| targets(png, &options.files)).transpose()?;
+    let (mut shown, mut failed) = (Vec::new(), 0);
+    for (position, file) in options.files.iter().enumerate() {
+        let result = show(file).and_then(|one| {
+            shown.push(one);
+            pictures.as_ref().map_or(Ok(()), |pictures| draw(file, &pictures[position]))
+        });
+        if let Err(error) = result {
+            failed += 1;
+            terminal::say(&format!("{}: {error:#}", file.display()));
+        }
+    }
+    match (options.json, &shown[..]) {
+        (true, _) => output::json(&shown)?,
+        (false, []) => {}
+        (false, [one]) => print_one(one)?,
+        (false, several) => print_several(several)?,
+    }
+    match failed {
+        0 => Ok(()),
+        n => bail!("{} of {} failed", n, output::count(options.files.len(), "file")),
+    }
+}
+
+/// Where each file's picture goes: the PNG file itself, or a file in a folder.
+fn targets(png: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if let ([_], false) = (files, png.is_dir()) {
+        return Ok(vec![png.to_owned()]);
+    }
+    if png.exists() && !png.is_dir() {
+        let text = format!("--png {}: several files need a folder, and this is none", png.display());
+        return Err(Usage(text).into());
+    }
+    let mut stems = names::Stems::default();
+    let stem = |file: &PathBuf| names::stem(&file.to_string_lossy());
+    Ok(files.iter().map(|file| png.join(format!("{}.png", stems.next("", stem(file))))).collect())
+}
+
+fn draw(file: &Path, target: &Path) -> Result<()> {
+    let bytes = output::read_file(file)?;
+    let picture = instance::decode(&bytes).and_then(|instance| instance.picture()).context("no picture")?;
+    output::write_file(target, &png::encode_grey(&picture))
+}
+
+fn show(path: &Path) -> Result<Shown> {
+    let (attributes, refusal) = match read(path)? {
+        HeaderRead::Complete(attributes) => (attributes, None),
+        HeaderRead::Refused { refusal, attributes: Some(attributes) } => (attributes, Some(refusal)),
+        HeaderRead::Refused { refusal, attributes: None } => return Err(refusal.into()),
+        HeaderRead::NeedMore { .. } => return Err(anyhow!("it changes while it is read")),
+    };
+    let plane = plane_of(&attributes);
+    let verdict = match (refusal, &plane) {
+        (Some(refusal), _) => refusal.into(),
+        (None, Err(refusal)) => refusal.clone().into(),
+        (None, Ok(plane)) => Verdict::Kept { plane: *plane },
+    };
+    Ok(shown(path, *attributes, plane.ok(), verdict))
+}
+
+fn shown(path: &Path, attributes: Attributes, plane: Option<Plane>, verdict: Verdict) -> Shown {
+    Shown {
+        file: path.display().to_string(),
+        image_orientation_patient: attributes.orientation,
+        plane: plane.map(|plane| plane.name()),
+        rows: attributes.rows,
+        columns: attributes.columns,
+        pixel_spacing_mm: attributes.pixel_spacing,
+        transfer_syntax: attributes.transfer_syntax_name(),
+        has_pixels: attributes.has_pixels(),
+        patient_id: attributes.patient_id,
+        transfer_syntax_uid: attributes.transfer_syntax_uid,
+        modality: attributes.modality,
+        verdict,
+    }
+}
+
+/// The header of a file, read as far as needed.
+fn read(path: &Path) -> Result<HeaderRead> {
+    let mut file = File::open(path).context("it can't be read")?;
+    let metadata = file.metadata().context("it can't be read")?;
+    if !metadata.is_file() {
+        bail!("it is no file: give files, as in `modiolus inspect FOLDER/*`");
+    }
+    let (length, mut wanted) = (metadata.len(), FIRST_READ);
+    let mut prefix = Vec::new();
+    loop {
+        let more = wanted.saturating_sub(prefix.len() as u64);
+        let read = (&mut file).take(more).read_to_end(&mut prefix).context("it can't be read")?;
+        match read_header(&prefix, length) {
+            HeaderRead::NeedMore { up_to } if read > 0 && up_to > prefix.len() as u64 => wanted = up_to,
+            header => return Ok(header),
+        }
+    }
+}
+
+const HEADING: [&str; 11] = [
+    "file",
+    "PatientID",
+    "plane",
+    "ImageOrientationPatient",
+    "Rows",
+    "Columns",
+    "PixelSpacing mm",
+    "transfer syntax",
+    "Modality",
+    "pixels",
+    "verdict",
+];
+
+fn cells(shown: &Shown) -> [String; HEADING.len()] {
+    let list = |numbers: &[f64]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join("\\");
+    [
+        shown.file.clone(),
+        shown.patient_id.clone(),
+        shown.plane.unwrap_or("none").to_owned(),
+        shown.image_orientation_patient.map_or_else(|| "none".into(), |cosines| list(&cosines)),
+        shown.rows.to_string(),
+        shown.columns.to_string(),
+        shown.pixel_spacing_mm.map_or_else(|| "none".into(), |spacing| list(&spacing)),
+        format!("{} ({})", shown.transfer_syntax, shown.transfer_syntax_uid),
+        shown.modality.clone(),
+        if shown.has_pixels { "yes" } else { "no" }.to_owned(),
+        match &shown.verdict {
+            Verdict::Kept { plane } if plane.name() == "oblique" => format!("kept with --plane {plane}"),
+            Verdict::Kept { plane } => format!("kept with --plane {}", plane.name()),
+            Verdict::Refused { reason, detail } => format!("refused: {reason}: {detail}"),
+        },
+    ]
+}
+
+fn print_one(shown: &Shown) -> Result<()> {
+    let mut table = Table::new(&[]);
+    for (name, cell) in HEADING.into_iter().zip(cells(shown)) {
+        table.row([name.to_owned(), cell]);
+    }
+    table.print()
+}
+
+fn print_several(several: &[Shown]) -> Result<()> {
+    let mut table = Table::new(&HEADING);
+    several.iter().for_each(|shown| table.row(cells(shown)));
+    table.print()
+}

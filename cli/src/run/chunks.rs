@@ -1,0 +1,93 @@
+//! A delivery cut into chunks, each with its first job.
+
+use modiolus_pipeline::job::Wanted;
+use modiolus_pipeline::job::ingest::{IngestJob, ListedFile, Listing};
+use modiolus_pipeline::{Digest, Job, Message, ObjectKey};
+use modiolus_store::Puts;
+
+use super::summary::folder;
+
+/// Files per chunk at most. One message and one index per chunk, so the more the better; one job's headers (8 KiB each) and
+/// matching files are in memory at once, so not too many.
+const MAX_FILES: usize = 128;
+
+/// A chunk ends with its folder unless it is smaller than this: so that a changed folder leaves the others' chunks as they
+/// were, but many small folders don't make many small chunks.
+const MIN_FILES: usize = 32;
+
+/// The chunks of a delivery.
+pub(crate) struct Chunks {
+    /// The first job of each.
+    pub(crate) first: Vec<Message>,
+    /// The listings that these jobs read.
+    pub(crate) listings: Puts,
+}
+
+impl Chunks {
+    /// Cuts files (ordered by path) into chunks.
+    pub(crate) fn of(files: Vec<ListedFile>, wanted: &Wanted) -> Self {
+        let mut chunks = Self { first: Vec::new(), listings: Vec::new() };
+        let mut files = files.into_iter().peekable();
+        let mut listing = Vec::new();
+        while let Some(file) = files.next() {
+            let ends_folder = files.peek().is_none_or(|next| folder(&next.path) != folder(&file.path));
+            listing.push(file);
+            if listing.len() >= MAX_FILES || (ends_folder && listing.len() >= MIN_FILES) {
+                chunks.push(std::mem::take(&mut listing), wanted);
+            }
+        }
+        if !listing.is_empty() {
+            chunks.push(listing, wanted);
+        }
+        chunks
+    }
+
+    fn push(&mut self, files: Vec<ListedFile>, wanted: &Wanted) {
+        let json = serde_json::to_vec(&Listing { files }).expect("a listing always has a JSON form");
+        let listing = Digest::of(&json);
+        self.first.push(Message::new(&IngestJob { listing, wanted: wanted.clone() }));
+        self.listings.push((ObjectKey::Listing(listing), json.into()));
+    }
+
+    /// A digest of all that the run depends on: its files and what it wants.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of_parts(self.first.iter().map(|message| message.id.as_str().as_bytes()))
+    }
+}
+
+/// The jobs' ids.
+pub(crate) fn ids(messages: &[Message]) -> Vec<modiolus_pipeline::JobId> {
+    messages.iter().map(|message| message.id.clone()).collect()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use modiolus_pipeline::Plane;
+
+    use super::*;
+
+    fn files(names: impl IntoIterator<Item = String>) -> Vec<ListedFile> {
+        names.into_iter().map(|path| ListedFile { path, length: 1, modified: 0, unreadable: None }).collect()
+    }
+
+    fn wanted() -> Wanted {
+        Wanted { plane: Plane::CORONAL, model: None }
+    }
+
+    #[test]
+    fn chunks_are_bounded_and_end_with_their_folder() {
+        let one = (0..300).map(|n| format!("a/{n:04}"));
+        let two = (0..40).map(|n| format!("b/{n:04}"));
+        let chunks = Chunks::of(files(one.clone().chain(two)), &wanted());
+        assert_eq!(chunks.first.len(), 4);
+        let changed = Chunks::of(files(one.chain(["b/x".to_owned()])), &wanted());
+        assert_eq!(changed.first[..3], chunks.first[..3]);
+        assert_ne!(changed.digest(), chunks.digest());
+    }
+
+    #[test]
+    fn an_empty_delivery_has_no_chunks() {
+        assert!(Chunks::of(Vec::new(), &wanted()).first.is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! `modiolus run`: from folders of scans to masks, pictures, a table and a report.
+//!
+//! Every stage in one process: the scans' own folder serves as `incoming`, the in-process broker carries the messages, the
+//! store lies in the output's `.modiolus`. When the run is complete, its objects are copied out under names for people.
+
+mod annotations;
+mod chunks;
+mod names;
+mod objects;
+mod progress;
+mod report;
+mod rows;
+mod summary;
+mod tree;
+mod walk;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use modiolus_filter::FilterStage;
+use modiolus_ingest::IngestStage;
+use modiolus_pipeline::job::Wanted;
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::{Digest, Message, ModelVersion, RunId, Secret};
+use modiolus_preprocess::PreprocessStage;
+use modiolus_runtime::House;
+use modiolus_store::{FolderStore, ObjectStore};
+
+use crate::arguments::{Run, Until};
+use crate::models;
+use crate::network::{self, Network};
+use crate::output;
+use crate::place::{FOLDER, Place};
+use crate::terminal;
+
+use chunks::Chunks;
+use progress::Progress;
+use rows::{Gathering, Row};
+use summary::{Annotation, Summary};
+use tree::{Inventory, Tree};
+
+/// The main job.
+pub(crate) fn run(options: &Run, network: Option<&dyn Network>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    runtime.block_on(async { Job::open(options, network).await?.run().await })
+}
+
+/// A run that is about to start.
+struct Job<'a> {
+    options: &'a Run,
+    network: Option<&'a dyn Network>,
+    place: Place,
+    secret: Secret,
+    store: Arc<FolderStore>,
+    model: Option<ModelVersion>,
+    jobs: usize,
+}
+
+impl<'a> Job<'a> {
+    async fn open(options: &'a Run, network: Option<&'a dyn Network>) -> Result<Self> {
+        fs::create_dir_all(&options.output)
+            .with_context(|| format!("{} can't be made", options.output.display()))?;
+        let place = Place::open(&options.output.join(FOLDER))?;
+        let secret = place.secret(options.key_file.as_deref())?;
+        let store = FolderStore::new(place.folder())?.with_scans(&options.scans);
+        let model = match options.until {
+            Some(Until::Filter) => None,
+            Some(Until::Infer) | None => {
+                let network = network::required(network)?;
+                Some(models::choose(&store, options.model.as_deref(), network).await?.version)
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let jobs = options.jobs.map_or(cores, std::num::NonZeroUsize::get);
+        Ok(Self { options, network, place, secret, store: Arc::new(store), model, jobs })
+    }
+
+    async fn run(self) -> Result<()> {
+        let wanted = Wanted { plane: self.options.plane, model: self.model.clone() };
+        let files = walk::walk(&self.options.scans, &self.options.output)?;
+        let total = files.len();
+        let chunks = Chunks::of(files, &wanted);
+        let run = RunId::derived(&chunks.digest());
+        let inputs = self.inputs(&run)?;
+        let inventory_path = self.place.folder().join("output.json");
+        let earlier = Inventory::read(&inventory_path);
+        if earlier.is_whole(&self.options.output, &inputs) {
+            eprintln!("Nothing to do: {} is complete and the scans haven't changed.", self.options.output.display());
+            return self.print_earlier();
+        }
+
+        self.store.put_many(chunks.listings).await?;
+        let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
+        self.finish(&run, &manifest, chunks.first, total as u64).await?;
+        let rows = self.gathering(&run).rows(&manifest).await?;
+
+        let mut tree = Tree::new(&self.options.output);
+        tree.copy_slices(&*self.store, &rows, self.model.as_ref()).await?;
+        let annotations = self.annotate(&rows, &mut tree).await?;
+        let plane = self.options.plane.name().to_owned();
+        let model = self.model.as_ref().map(ToString::to_string);
+        let summary = Summary::of(run.as_str(), &plane, model, rows, annotations);
+        self.write(&summary, &mut tree)?;
+        let inventory = tree.finish(&earlier, inputs);
+        fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
+            .with_context(|| format!("{} can't be written", inventory_path.display()))?;
+        self.print(&summary)
+    }
+}
+
+impl Job<'_> {
+    /// A digest of everything that the output depends on.
+    fn inputs(&self, run: &RunId) -> Result<Digest> {
+        let mut parts = vec![run.as_str().to_owned(), env!("CARGO_PKG_VERSION").to_owned()];
+        parts.push(self.options.keep_patient_ids.to_string());
+        parts.push(self.secret.patient("").to_string());
+        if let Some(folder) = &self.options.annotations {
+            for (file, path) in annotations::files(folder)? {
+                let bytes = annotations::read(&path).unwrap_or_default();
+                parts.extend([file, Digest::of(bytes).to_string()]);
+            }
+        }
+        Ok(Digest::of_parts(parts.iter().map(String::as_bytes)))
+    }
+
+    fn gathering<'a>(&'a self, run: &'a RunId) -> Gathering<'a> {
+        Gathering {
+            store: &*self.store,
+            run,
+            model: self.model.as_ref(),
+            secret: &self.secret,
+            keep_patient_ids: self.options.keep_patient_ids,
+        }
+    }
+
+    /// Does all jobs of a run.
+    async fn finish(&self, run: &RunId, manifest: &RunManifest, first: Vec<Message>, files: u64) -> Result<()> {
+        let mut house = House::new(self.store.clone())
+            .with(IngestStage, self.jobs)
+            .with(FilterStage::new(&self.secret), self.jobs)
+            .with(PreprocessStage, self.jobs);
+        if let Some(network) = self.network.filter(|_| self.model.is_some()) {
+            house = network.with_infer(house, self.jobs);
+        }
+        let progress = Progress::new(files, self.model.is_some());
+        house.run(run, manifest, first, |event| progress.follow(&event)).await?;
+        progress.finish();
+        Ok(())
+    }
+
+    /// Makes samples of the annotations, if there are any.
+    async fn annotate(&self, rows: &[Row], tree: &mut Tree<'_>) -> Result<Vec<Annotation>> {
+        let (Some(folder), Some(model)) = (&self.options.annotations, &self.model) else { return Ok(Vec::new()) };
+        let annotations = annotations::collect(folder, rows, &*self.store).await?;
+        let first: Vec<Message> = annotations.matched.iter().map(|matched| Message::new(&matched.job())).collect();
+        if !first.is_empty() {
+            let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
+            let run = RunId::derived(&Digest::of_json(&manifest));
+            House::new(self.store.clone())
+                .with(PreprocessStage, self.jobs)
+                .run(&run, &manifest, first, |_| ())
+                .await?;
+        }
+        annotations::outcomes(annotations, model, &*self.store, tree).await
+    }
+
+    fn write(&self, summary: &Summary, tree: &mut Tree<'_>) -> Result<()> {
+        tree.write(PathBuf::from("summary.csv"), &summary.csv()?)?;
+        tree.write(PathBuf::from("summary.json"), &serde_json::to_vec_pretty(summary)?)?;
+        tree.write(PathBuf::from("index.html"), report::page(summary)?.as_bytes())
+    }
+
+    /// Says what was found; a failed file or a refused annotation is a failure of the command, after everything else was
+    /// done.
+    fn print(&self, summary: &Summary) -> Result<()> {
+        if self.options.json {
+            output::json(summary)?;
+        }
+        let counts = &summary.counts;
+        let refused: usize = counts.refused.values().sum();
+        terminal::say(&format!(
+            "{} files of {} patients: {} slices kept ({} duplicates), {refused} files refused, {} failed.",
+            counts.files,
+            summary.patients.len(),
+            counts.kept,
+            counts.duplicates,
+            counts.failed
+        ));
+        terminal::say(&format!("The report: {}", self.options.output.join("index.html").display()));
+        let bad: Vec<&Annotation> = summary.annotations.iter().filter(|a| a.verdict == "refused").collect();
+        for annotation in &bad {
+            terminal::say(&format!("The annotation {} was not used: {}.", annotation.file, annotation.why));
+        }
+        if counts.failed > 0 {
+            bail!("{} files failed: summary.csv names them and why", counts.failed);
+        }
+        if !bad.is_empty() {
+            bail!("{} annotations were not used", bad.len());
+        }
+        Ok(())
+    }
+
+    /// What a complete output already says.
+    fn print_earlier(&self) -> Result<()> {
+        if self.options.json {
+            let path = self.options.output.join("summary.json");
+            let json = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+            output::line(&json)?;
+        }
+        Ok(())
+    }
+}
