@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(parse(b"{}", 20, 30), Err(AnnotationError::Missing("imageHeight")));
         assert!(parse(b"\x89PNG", 20, 30).unwrap_err().to_string().contains("no valid JSON"));
         assert!(
-            parse(&file("")[..40].as_bytes(), 20, 30).unwrap_err().to_string().contains("ends too early")
+            parse(&file("").as_bytes()[..40], 20, 30).unwrap_err().to_string().contains("ends too early")
         );
     }
 

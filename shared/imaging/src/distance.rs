@@ -11,11 +11,11 @@ pub(crate) fn to_nearest_set(mask: &Mask, spacing: Spacing) -> Grid<f64> {
     let mut line = vec![0.0; rows];
     for column in 0..columns {
         (0..rows).for_each(|row| line[row] = squared[(row, column)]);
-        envelope.lower(&mut line, spacing.row_mm);
+        envelope.lower(&mut line, spacing[0]);
         (0..rows).for_each(|row| squared[(row, column)] = line[row]);
     }
     for row in 0..rows {
-        envelope.lower(squared.row_mut(row), spacing.column_mm);
+        envelope.lower(squared.row_mut(row), spacing[1]);
     }
     squared.map(|square| square.sqrt())
 }
@@ -66,10 +66,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::grid::PIXELS;
 
     #[test]
     fn an_empty_mask_is_infinitely_far() {
-        let distances = to_nearest_set(&Grid::filled(3, 4, false).unwrap(), Spacing::PIXELS);
+        let distances = to_nearest_set(&Grid::filled(3, 4, false).unwrap(), PIXELS);
         assert!(distances.values().iter().all(|distance| distance.is_infinite()));
     }
 
@@ -80,7 +81,7 @@ mod tests {
             row_mm in 0.1_f64..3.0, column_mm in 0.1_f64..3.0,
         ) {
             let mask = Grid::new(rows, columns, bits[..rows * columns].to_vec()).unwrap();
-            let distances = to_nearest_set(&mask, Spacing { row_mm, column_mm });
+            let distances = to_nearest_set(&mask, [row_mm, column_mm]);
             for ((row, column), &distance) in distances.cells() {
                 let to = |(r, c): (usize, usize)| (row.abs_diff(r) as f64 * row_mm).hypot(column.abs_diff(c) as f64 * column_mm);
                 let nearest = mask.cells().filter(|cell| *cell.1).map(|cell| to(cell.0)).fold(f64::INFINITY, f64::min);

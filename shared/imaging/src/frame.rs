@@ -1,31 +1,19 @@
 //! The geometry between a slice and the network's input: crop, scale, pad, and exactly back.
+//!
+//! [`Input::Fit`] scales the crop so that its longer side has the plan's size (the aspect is kept, up to whole pixels) and pads it
+//! to a square; [`Input::Native`] keeps the pixels and pads both sides up to the plan's multiple.
 
+use modiolus_pipeline::plan::Input;
 use serde::{Deserialize, Serialize};
 
-use crate::grid::{Grid, GridError, Image8, MAX_SIDE, Mask, Region, Values};
+use crate::grid::{Grid, GridError, Image8, MAX_SIDE, Mask, Region, Spacing, Values};
 use crate::resize;
-
-/// How a slice becomes network input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Input {
-    /// Crop, scale so that the longer side is `size` (the aspect is kept, up to whole pixels), pad to `size` x `size`.
-    Fit {
-        /// Rows and columns of the input.
-        size: usize,
-    },
-    /// Crop, keep the pixels as they are, pad both sides up to a multiple (what the network's pooling halves must divide).
-    Native {
-        /// What rows and columns must be multiples of.
-        multiple: usize,
-    },
-}
 
 /// The mapping between the original grid of a slice and the grid of the network, both ways. The cropped, scaled picture lies in
 /// the middle of the network's grid (on an odd rest the extra row or column is at the end); the padding is black.
 ///
 /// It is serialised as what it was made from, so a stored frame that doesn't fit together is refused when read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Recipe", into = "Recipe")]
 pub struct Frame {
     recipe: Recipe,
@@ -34,7 +22,7 @@ pub struct Frame {
 }
 
 /// What determines a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recipe {
     rows: usize,
@@ -43,13 +31,23 @@ struct Recipe {
     input: Input,
 }
 
+/// What a prediction needs to know of a prepared picture, kept beside it: the body of `ObjectKey::Frame`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreparedFrame {
+    /// How the picture maps back to its slice.
+    pub frame: Frame,
+    /// The slice's PixelSpacing, if it has one.
+    pub spacing_mm: Option<Spacing>,
+}
+
 impl Frame {
     /// The frame of a slice of `rows` x `columns` whose `crop` becomes the input. An error if the crop reaches outside or the
     /// network's grid would have no pixel or over [`MAX_SIDE`] on a side.
-    pub fn of(rows: usize, columns: usize, crop: Region, input: Input) -> Result<Self, GridError> {
+    pub fn of(rows: usize, columns: usize, crop: Region, input: &Input) -> Result<Self, GridError> {
         crop.check_inside(rows, columns)?;
-        let (scaled, padded) = match input {
+        let (scaled, padded) = match *input {
             Input::Fit { size } => {
+                let size = size as usize;
                 let longest = crop.rows.max(crop.columns);
                 // Rounded to the nearest, at least one pixel.
                 let scale = |side: usize| {
@@ -59,13 +57,14 @@ impl Frame {
                     scale(crop.rows).zip(scale(crop.columns)).filter(|_| (1..=MAX_SIDE).contains(&size));
                 (sides.ok_or(GridError::Size { rows: size, columns: size })?, (size, size))
             }
-            Input::Native { multiple } => {
+            Input::Native { multiple, .. } => {
+                let multiple = multiple as usize;
                 let up = |side: usize| side.checked_next_multiple_of(multiple).unwrap_or(usize::MAX);
                 ((crop.rows, crop.columns), (up(crop.rows), up(crop.columns)))
             }
         };
         Region { row: 0, column: 0, rows: scaled.0, columns: scaled.1 }.check_inside(padded.0, padded.1)?;
-        Ok(Self { recipe: Recipe { rows, columns, crop, input }, scaled, padded })
+        Ok(Self { recipe: Recipe { rows, columns, crop, input: input.clone() }, scaled, padded })
     }
 
     /// Rows and columns of the original slice.
@@ -163,7 +162,7 @@ impl TryFrom<Recipe> for Frame {
     type Error = GridError;
 
     fn try_from(recipe: Recipe) -> Result<Self, GridError> {
-        Self::of(recipe.rows, recipe.columns, recipe.crop, recipe.input)
+        Self::of(recipe.rows, recipe.columns, recipe.crop, &recipe.input)
     }
 }
 
@@ -183,17 +182,21 @@ mod tests {
         Region { row, column, rows, columns }
     }
 
+    fn native(multiple: u32) -> Input {
+        Input::Native { multiple, patch: 1, patches: 1 }
+    }
+
     #[test]
     fn fit_keeps_the_aspect_and_centres() {
-        let frame = Frame::of(296, 736, region(10, 20, 200, 400), Input::Fit { size: 256 }).unwrap();
+        let frame = Frame::of(296, 736, region(10, 20, 200, 400), &Input::Fit { size: 256 }).unwrap();
         assert_eq!((frame.network_size(), frame.inside()), ((256, 256), region(64, 0, 128, 256)));
-        let thin = Frame::of(1, 8192, region(0, 0, 1, 8192), Input::Fit { size: 256 }).unwrap();
+        let thin = Frame::of(1, 8192, region(0, 0, 1, 8192), &Input::Fit { size: 256 }).unwrap();
         assert_eq!(thin.inside(), region(127, 0, 1, 256));
     }
 
     #[test]
     fn native_pads_to_the_multiple_and_the_round_trip_is_identical() {
-        let frame = Frame::of(50, 60, region(3, 4, 33, 32), Input::Native { multiple: 16 }).unwrap();
+        let frame = Frame::of(50, 60, region(3, 4, 33, 32), &native(16)).unwrap();
         assert_eq!((frame.network_size(), frame.inside()), ((48, 32), region(7, 0, 33, 32)));
         let image = Grid::from_fn(50, 60, |row, column| (row * 5 + column * 3 + 1) as u8).unwrap();
         let seen = frame.apply(&image).unwrap();
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_scaled_blob_comes_back_where_it_was() {
-        let frame = Frame::of(300, 400, region(20, 30, 250, 350), Input::Fit { size: 256 }).unwrap();
+        let frame = Frame::of(300, 400, region(20, 30, 250, 350), &Input::Fit { size: 256 }).unwrap();
         let mask =
             Grid::from_fn(300, 400, |r, c| r.abs_diff(120).pow(2) + c.abs_diff(200).pow(2) <= 400).unwrap();
         let seen = frame.apply_mask(&mask).unwrap();
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_picture_of_another_size_is_an_error() {
-        let frame = Frame::of(50, 60, region(0, 0, 50, 60), Input::Fit { size: 64 }).unwrap();
+        let frame = Frame::of(50, 60, region(0, 0, 50, 60), &Input::Fit { size: 64 }).unwrap();
         assert!(frame.apply(&Grid::filled(60, 50, 0).unwrap()).is_err());
         assert!(frame.apply_mask(&Grid::filled(50, 61, false).unwrap()).is_err());
         assert!(frame.undo_probability(&Grid::filled(50, 60, 0.0).unwrap()).is_err());
@@ -228,14 +231,14 @@ mod tests {
     #[test]
     fn impossible_frames_are_refused_also_when_read() {
         let whole = region(0, 0, 50, 60);
-        for input in [0, MAX_SIDE + 1, usize::MAX].map(|size| Input::Fit { size }) {
-            assert!(Frame::of(50, 60, whole, input).is_err());
+        for input in [0, MAX_SIDE as u32 + 1, u32::MAX].map(|size| Input::Fit { size }) {
+            assert!(Frame::of(50, 60, whole, &input).is_err());
         }
-        for input in [0, MAX_SIDE + 1, usize::MAX].map(|multiple| Input::Native { multiple }) {
-            assert!(Frame::of(50, 60, whole, input).is_err());
+        for input in [0, MAX_SIDE as u32 + 1, u32::MAX].map(native) {
+            assert!(Frame::of(50, 60, whole, &input).is_err());
         }
         let json =
-            serde_json::to_string(&Frame::of(50, 60, whole, Input::Fit { size: 64 }).unwrap()).unwrap();
+            serde_json::to_string(&Frame::of(50, 60, whole, &Input::Fit { size: 64 }).unwrap()).unwrap();
         assert!(serde_json::from_str::<Frame>(&json).is_ok());
         assert!(serde_json::from_str::<Frame>(&json.replace("60", "59")).is_ok());
         assert!(serde_json::from_str::<Frame>(&json.replacen("60", "59", 1)).is_err());
@@ -245,15 +248,15 @@ mod tests {
         #[test]
         fn positions_go_there_and_back(
             (rows, columns) in (1_usize..600, 1_usize..600), parts in proptest::array::uniform4(0.0_f64..1.0),
-            fit: bool, size in 1_usize..512, point in (-10.0_f64..700.0, -10.0_f64..700.0),
+            fit: bool, size in 1_u32..512, point in (-10.0_f64..700.0, -10.0_f64..700.0),
         ) {
             let side = |length: usize, start: f64, end: f64| {
                 let first = (start * length as f64) as usize;
                 (first, 1 + (end * (length - first - 1) as f64) as usize)
             };
             let ((row, high), (column, wide)) = (side(rows, parts[0], parts[1]), side(columns, parts[2], parts[3]));
-            let input = if fit { Input::Fit { size } } else { Input::Native { multiple: 1 + size % 64 } };
-            let frame = Frame::of(rows, columns, region(row, column, high, wide), input).unwrap();
+            let input = if fit { Input::Fit { size } } else { native(1 + size % 64) };
+            let frame = Frame::of(rows, columns, region(row, column, high, wide), &input).unwrap();
             let back = frame.to_original(frame.to_network(point));
             prop_assert!((back.0 - point.0).abs() < 1e-9 && (back.1 - point.1).abs() < 1e-9);
             let (network, inside) = (frame.network_size(), frame.inside());

@@ -264,25 +264,12 @@ impl Region {
     }
 }
 
-/// The distances between pixel centres, in mm, in the order of DICOM PixelSpacing: between rows, then between columns.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Spacing {
-    /// Between one row and the next: the height of a pixel, in mm.
-    pub row_mm: f64,
-    /// Between one column and the next: the width of a pixel, in mm.
-    pub column_mm: f64,
-}
+/// The distances between pixel centres, in mm, in the order of DICOM PixelSpacing: from one row to the next (the height of a
+/// pixel), from one column to the next (its width).
+pub type Spacing = [f64; 2];
 
-impl Spacing {
-    /// Pixels as the unit of length, where the spacing in mm is unknown.
-    pub const PIXELS: Self = Self { row_mm: 1.0, column_mm: 1.0 };
-
-    /// A spacing from PixelSpacing; none unless both are finite and above 0.
-    pub fn new(row_mm: f64, column_mm: f64) -> Option<Self> {
-        let usable = |mm: f64| mm.is_finite() && mm > 0.0;
-        (usable(row_mm) && usable(column_mm)).then_some(Self { row_mm, column_mm })
-    }
-}
+/// Pixels as the unit of length, where the spacing in mm is unknown.
+pub const PIXELS: Spacing = [1.0, 1.0];
 
 fn check_size(rows: usize, columns: usize) -> Result<(), GridError> {
     match (1..=MAX_SIDE).contains(&rows) && (1..=MAX_SIDE).contains(&columns) {

@@ -27,4 +27,4 @@ mod raster;
 mod thinning;
 
 pub use frame::Frame;
-pub use grid::{Grid, Image8, Mask, Region, Rgb, Spacing, Values};
+pub use grid::{Grid, Image8, Mask, PIXELS, Region, Rgb, Spacing, Values};

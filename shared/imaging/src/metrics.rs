@@ -58,7 +58,7 @@ enum Compared {
     Distances(Distances),
 }
 
-/// The 95 % Hausdorff distance of the surfaces, in mm (in pixels with [`Spacing::PIXELS`]): the greater of the two directed
+/// The 95 % Hausdorff distance of the surfaces, in mm (in pixels with [`PIXELS`](crate::PIXELS)): the greater of the two directed
 /// 95th percentiles, interpolated between ranks. A surface is the mask's pixels with a 4-neighbour outside it (the picture's
 /// border counts as outside). None if exactly one mask is empty.
 pub fn hausdorff95(truth: &Mask, mask: &Mask, spacing: Spacing) -> Result<Option<f64>, GridError> {
@@ -71,7 +71,7 @@ pub fn hausdorff95(truth: &Mask, mask: &Mask, spacing: Spacing) -> Result<Option
     })
 }
 
-/// Normalised surface Dice: the part of both surfaces that lies within `tolerance` (mm, or pixels with [`Spacing::PIXELS`]) of
+/// Normalised surface Dice: the part of both surfaces that lies within `tolerance` (mm, or pixels with [`PIXELS`](crate::PIXELS)) of
 /// the other one. Pixels are counted, as thin surfaces have nearly equal elements.
 pub fn surface_dice(truth: &Mask, mask: &Mask, spacing: Spacing, tolerance: f64) -> Result<f64, GridError> {
     Ok(match compare(truth, mask, spacing, surface)? {
@@ -85,7 +85,7 @@ pub fn surface_dice(truth: &Mask, mask: &Mask, spacing: Spacing, tolerance: f64)
     })
 }
 
-/// The mean distance between the centre lines, in mm (in pixels with [`Spacing::PIXELS`]): the mean of the two directed means
+/// The mean distance between the centre lines, in mm (in pixels with [`PIXELS`](crate::PIXELS)): the mean of the two directed means
 /// between the skeletons (Zhang-Suen). It tells a displaced array from one that is only drawn thicker. None if exactly one mask
 /// is empty.
 pub fn centreline_distance(truth: &Mask, mask: &Mask, spacing: Spacing) -> Result<Option<f64>, GridError> {
@@ -161,6 +161,7 @@ fn percentile(mut values: Vec<f64>, part: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::PIXELS;
 
     fn block(row: usize, column: usize, rows: usize, columns: usize) -> Mask {
         Grid::from_fn(20, 30, |r, c| {
@@ -181,23 +182,20 @@ mod tests {
         let (truth, moved) = (block(5, 5, 6, 6), block(5, 8, 6, 6));
         // The truth's surface has 20 pixels. Its left column (6) is 3 from the moved surface, the rows above and below have one
         // pixel each at 2, 1 and 0: rank 0.95 * 19 = 18.05 is among the 3s.
-        assert_eq!(hausdorff95(&truth, &moved, Spacing::PIXELS).unwrap(), Some(3.0));
-        assert_eq!(hausdorff95(&truth, &moved, Spacing { row_mm: 7.0, column_mm: 0.5 }).unwrap(), Some(1.5));
-        assert_eq!(hausdorff95(&truth, &truth, Spacing::PIXELS).unwrap(), Some(0.0));
-        assert_eq!(surface_dice(&truth, &truth, Spacing::PIXELS, 0.0).unwrap(), 1.0);
-        assert_eq!(surface_dice(&truth, &moved, Spacing::PIXELS, 3.0).unwrap(), 1.0);
-        assert_eq!(surface_dice(&truth, &block(5, 20, 6, 6), Spacing::PIXELS, 3.0).unwrap(), 0.0);
+        assert_eq!(hausdorff95(&truth, &moved, PIXELS).unwrap(), Some(3.0));
+        assert_eq!(hausdorff95(&truth, &moved, [7.0, 0.5]).unwrap(), Some(1.5));
+        assert_eq!(hausdorff95(&truth, &truth, PIXELS).unwrap(), Some(0.0));
+        assert_eq!(surface_dice(&truth, &truth, PIXELS, 0.0).unwrap(), 1.0);
+        assert_eq!(surface_dice(&truth, &moved, PIXELS, 3.0).unwrap(), 1.0);
+        assert_eq!(surface_dice(&truth, &block(5, 20, 6, 6), PIXELS, 3.0).unwrap(), 0.0);
     }
 
     #[test]
     fn the_centreline_ignores_thickness_and_sees_displacement() {
         let (thin, thick, moved) = (block(9, 4, 1, 20), block(8, 4, 3, 20), block(12, 4, 1, 20));
-        assert!(centreline_distance(&thin, &thick, Spacing::PIXELS).unwrap().unwrap() < 0.2);
-        assert_eq!(centreline_distance(&thin, &moved, Spacing::PIXELS).unwrap(), Some(3.0));
-        assert_eq!(
-            centreline_distance(&thin, &moved, Spacing { row_mm: 0.125, column_mm: 9.0 }).unwrap(),
-            Some(0.375)
-        );
+        assert!(centreline_distance(&thin, &thick, PIXELS).unwrap().unwrap() < 0.2);
+        assert_eq!(centreline_distance(&thin, &moved, PIXELS).unwrap(), Some(3.0));
+        assert_eq!(centreline_distance(&thin, &moved, [0.125, 9.0]).unwrap(), Some(0.375));
     }
 
     #[test]
@@ -208,20 +206,20 @@ mod tests {
         let none = Overlap { iou: 0.0, dice: 0.0, precision: 0.0, recall: 0.0 };
         for (truth, mask) in [(&blank, &full), (&full, &blank)] {
             assert_eq!(overlap(truth, mask), none);
-            assert_eq!(hausdorff95(truth, mask, Spacing::PIXELS).unwrap(), None);
-            assert_eq!(centreline_distance(truth, mask, Spacing::PIXELS).unwrap(), None);
-            assert_eq!(surface_dice(truth, mask, Spacing::PIXELS, 1.0).unwrap(), 0.0);
+            assert_eq!(hausdorff95(truth, mask, PIXELS).unwrap(), None);
+            assert_eq!(centreline_distance(truth, mask, PIXELS).unwrap(), None);
+            assert_eq!(surface_dice(truth, mask, PIXELS, 1.0).unwrap(), 0.0);
         }
-        assert_eq!(hausdorff95(&blank, &blank, Spacing::PIXELS).unwrap(), Some(0.0));
-        assert_eq!(centreline_distance(&blank, &blank, Spacing::PIXELS).unwrap(), Some(0.0));
-        assert_eq!(surface_dice(&blank, &blank, Spacing::PIXELS, 1.0).unwrap(), 1.0);
+        assert_eq!(hausdorff95(&blank, &blank, PIXELS).unwrap(), Some(0.0));
+        assert_eq!(centreline_distance(&blank, &blank, PIXELS).unwrap(), Some(0.0));
+        assert_eq!(surface_dice(&blank, &blank, PIXELS, 1.0).unwrap(), 1.0);
     }
 
     #[test]
     fn masks_of_different_sizes_are_an_error() {
         let other = Grid::filled(20, 31, true).unwrap();
         assert!(Overlap::of(&block(1, 1, 3, 3), &other).is_err());
-        assert!(hausdorff95(&block(1, 1, 3, 3), &other, Spacing::PIXELS).is_err());
+        assert!(hausdorff95(&block(1, 1, 3, 3), &other, PIXELS).is_err());
     }
 
     #[test]

@@ -78,9 +78,14 @@ fn encode(
     bytes
 }
 
+/// Whether these bytes begin as a PNG does.
+pub fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n\x1a\n")
+}
+
 /// Any PNG as a picture of 8 bits: grey of 1 to 16 bits scaled to 0..=255, colours and palettes by their luma
 /// (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B), transparency ignored. At most [`MAX_SIDE`] rows and columns.
-pub fn decode_picture(bytes: &[u8]) -> Result<Image8, PngError> {
+pub fn decode_grey(bytes: &[u8]) -> Result<Image8, PngError> {
     let raw = Raw::decode(bytes)?;
     let white = (1_u32 << raw.depth) - 1;
     let grey = |value: u16| ((u32::from(value) * 255 + white / 2) / white) as u8;
@@ -193,7 +198,7 @@ mod tests {
             (ColorType::Indexed, 1, &[0, 0, 0, 255, 255, 255][..])
         );
         assert_eq!(decode_mask(&bytes).unwrap(), mask);
-        assert_eq!(decode_picture(&bytes).unwrap(), mask.map(|&set| if set { 255 } else { 0 }));
+        assert_eq!(decode_grey(&bytes).unwrap(), mask.map(|&set| if set { 255 } else { 0 }));
     }
 
     #[test]
@@ -221,13 +226,13 @@ mod tests {
     #[test]
     fn a_picture_may_be_any_kind_of_png() {
         let bits = encoded((1, 3), ColorType::Grayscale, BitDepth::One, None, &[0b0100_0000]);
-        assert_eq!(decode_picture(&bits).unwrap().values(), [0, 255, 0]);
+        assert_eq!(decode_grey(&bits).unwrap().values(), [0, 255, 0]);
         let nibbles = encoded((1, 3), ColorType::Grayscale, BitDepth::Four, None, &[0x0f, 0x80]);
-        assert_eq!(decode_picture(&nibbles).unwrap().values(), [0, 255, 136]);
+        assert_eq!(decode_grey(&nibbles).unwrap().values(), [0, 255, 136]);
         let deep = encoded((1, 2), ColorType::Grayscale, BitDepth::Sixteen, None, &[0x80, 0x80, 0xff, 0xff]);
-        assert_eq!(decode_picture(&deep).unwrap().values(), [128, 255]);
+        assert_eq!(decode_grey(&deep).unwrap().values(), [128, 255]);
         let rgb = encoded((1, 2), ColorType::Rgb, BitDepth::Eight, None, &[255, 0, 0, 10, 10, 10]);
-        assert_eq!(decode_picture(&rgb).unwrap().values(), [76, 10]);
+        assert_eq!(decode_grey(&rgb).unwrap().values(), [76, 10]);
         let palette = encoded(
             (1, 2),
             ColorType::Indexed,
@@ -235,7 +240,7 @@ mod tests {
             Some(&[1, 1, 1, 200, 200, 200]),
             &[0b0111_0000],
         );
-        assert_eq!(decode_picture(&palette).unwrap().values(), [200, 0], "index 3 is past the palette");
+        assert_eq!(decode_grey(&palette).unwrap().values(), [200, 0], "index 3 is past the palette");
     }
 
     #[test]
@@ -243,7 +248,7 @@ mod tests {
         // 2 x 2, grey, Adam7, written by PIL's peer zlib: pixels 10, 20 / 30, 40.
         let passes = [0_u8, 10, 0, 20, 0, 30, 40];
         let bytes = interlaced_2x2(&passes);
-        assert_eq!(decode_picture(&bytes).unwrap().values(), [10, 20, 30, 40]);
+        assert_eq!(decode_grey(&bytes).unwrap().values(), [10, 20, 30, 40]);
     }
 
     /// A PNG with one stored deflate block, so that the test needs no encoder for Adam7.
@@ -281,14 +286,14 @@ mod tests {
         bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         let crc = crc(&bytes[12..29]).to_be_bytes();
         bytes[29..33].copy_from_slice(&crc);
-        assert!(matches!(decode_picture(&bytes), Err(PngError::Size(_))));
+        assert!(matches!(decode_grey(&bytes), Err(PngError::Size(_))));
         assert!(matches!(decode_mask(b"\xff\xd8\xff\xe0 a JPEG"), Err(PngError::Unreadable(_))));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = decode_picture(&bytes);
+            let _ = decode_grey(&bytes);
             let _ = decode_mask(&bytes);
         }
 
@@ -304,14 +309,14 @@ mod tests {
                 }
             }
             bytes.truncate(cut);
-            let _ = decode_picture(&bytes);
+            let _ = decode_grey(&bytes);
             let _ = decode_mask(&bytes);
         }
 
         #[test]
         fn pictures_and_masks_come_back_exactly(rows in 1_usize..20, columns in 1_usize..20, seed: u64) {
             let grid = Grid::from_fn(rows, columns, |r, c| (seed.rotate_left((r * 7 + c) as u32) & 255) as u8).unwrap();
-            prop_assert_eq!(&decode_picture(&encode_grey(&grid)).unwrap(), &grid);
+            prop_assert_eq!(&decode_grey(&encode_grey(&grid)).unwrap(), &grid);
             let mask = grid.map(|&value| value > 127);
             prop_assert_eq!(decode_mask(&encode_mask(&mask)).unwrap(), mask);
         }
