@@ -13,7 +13,7 @@
 use crate::cochlea::Cochlea;
 use crate::draw::Draw;
 use crate::noise::{cell_wall, smooth};
-use crate::space::{Vector, View, add, cross, dot, norm, scale, sub, unit};
+use crate::space::{Vector, View, add, cross, dot, mix, norm, scale, sub, unit};
 
 /// Hounsfield units of air.
 pub(crate) const AIR: f32 = -1000.0;
@@ -25,8 +25,8 @@ enum Shape {
     Rod(Vector, Vector, f32, f32),
     /// Centre, unit axis, radius of the ring, radius of the tube.
     Ring(Vector, Vector, f32, f32),
-    /// All that lies below a surface: level, slope along x and z, a bump at x with its height and width; a seed.
-    Below { level: f32, slope: [f32; 2], bump: [f32; 3], seed: u32 },
+    /// All that lies below a surface: level, slope along x and z, a bump at x with its height and width.
+    Below { level: f32, slope: [f32; 2], bump: [f32; 3] },
     /// A tube through these points.
     Tube(Vec<(Vector, f32)>),
     /// All points beyond a plane: a point of it and its unit normal.
@@ -39,9 +39,10 @@ impl Shape {
         match self {
             Self::Ellipsoid(centre, axes) => {
                 let from = sub(p, *centre);
-                let scaled = [from[0] / axes[0], from[1] / axes[1], from[2] / axes[2]];
+                let inverse = axes.map(|axis| 1.0 / axis);
+                let scaled = [0, 1, 2].map(|i| from[i] * inverse[i]);
                 let away = norm(scaled);
-                let slope = norm([scaled[0] / axes[0], scaled[1] / axes[1], scaled[2] / axes[2]]);
+                let slope = norm([0, 1, 2].map(|i| scaled[i] * inverse[i]));
                 if slope < 1e-6 { -axes[0] } else { away * (away - 1.0) / slope }
             }
             Self::Rod(a, b, ra, rb) => {
@@ -55,20 +56,13 @@ impl Shape {
                 let out = (dot(from, from) - height * height).max(0.0).sqrt() - ring;
                 (out * out + height * height).sqrt() - tube
             }
-            Self::Below { level, slope, bump, seed } => {
+            Self::Below { level, slope, bump } => {
                 let away = (p[0] - bump[0]) / bump[2];
                 let hill = bump[1] * (1.0 - away * away).max(0.0);
-                let waves =
-                    smooth([p[0], 0.0, p[2]], 9.0, *seed) + 0.35 * smooth([p[0], 0.0, p[2]], 3.0, *seed + 1);
-                level + slope[0] * p[0] + slope[1] * p[2] - hill + waves - p[1]
+                level + slope[0] * p[0] + slope[1] * p[2] - hill - p[1]
             }
             Self::Tube(points) => {
-                let mut nearest = f32::MAX;
-                for (point, radius) in points {
-                    let from = sub(p, *point);
-                    nearest = nearest.min(dot(from, from).sqrt() - radius);
-                }
-                nearest
+                points.iter().map(|(at, radius)| norm(sub(p, *at)) - radius).fold(f32::MAX, f32::min)
             }
             Self::Beyond(point, normal) => -dot(sub(p, *point), *normal),
         }
@@ -185,10 +179,10 @@ impl Anatomy {
     }
 }
 
-/// Smooth displacement of outlines, sampled coarsely over the picture.
+/// Smooth displacement of outlines at each pixel, mm; made coarsely and interpolated.
 struct Waves {
-    across: usize,
-    samples: Vec<Vector>,
+    columns: usize,
+    values: Vec<Vector>,
 }
 
 const COARSE: usize = 4;
@@ -196,30 +190,38 @@ const COARSE: usize = 4;
 impl Waves {
     fn new(view: &View, seed: u32) -> Self {
         let across = view.columns / COARSE + 2;
-        let mut samples = Vec::with_capacity(across * (view.rows / COARSE + 2));
-        for row in 0..view.rows / COARSE + 2 {
-            for column in 0..across {
-                let p = view.point((column * COARSE) as f32, (row * COARSE) as f32);
-                samples.push([0, 10, 20].map(|offset| {
-                    0.75 * smooth(p, 5.0, seed.wrapping_add(offset))
-                        + 0.35 * smooth(p, 1.9, seed.wrapping_add(offset + 1))
-                        + 0.2 * smooth(p, 0.8, seed.wrapping_add(offset + 2))
-                }));
+        let line = |row: usize| -> Vec<Vector> {
+            let sample = |column| Self::sample(view.point((column * COARSE) as f32, row as f32), seed);
+            let points: Vec<Vector> = (0..across).map(sample).collect();
+            let fine = |column: usize| {
+                let t = (column % COARSE) as f32 / COARSE as f32;
+                mix(points[column / COARSE], points[column / COARSE + 1], t)
+            };
+            (0..view.columns).map(fine).collect()
+        };
+        let mut values = Vec::with_capacity(view.rows * view.columns);
+        let (mut above, mut below) = (Vec::new(), line(0));
+        for row in 0..view.rows {
+            if row % COARSE == 0 {
+                above = std::mem::replace(&mut below, line(row + COARSE));
             }
+            let t = (row % COARSE) as f32 / COARSE as f32;
+            values.extend(above.iter().zip(&below).map(|(&a, &b)| mix(a, b, t)));
         }
-        Self { across, samples }
+        Self { columns: view.columns, values }
+    }
+
+    fn sample(p: Vector, seed: u32) -> Vector {
+        [0, 10, 20].map(|offset| {
+            let seed = seed.wrapping_add(offset);
+            0.75 * smooth(p, 5.0, seed)
+                + 0.35 * smooth(p, 1.9, seed.wrapping_add(1))
+                + 0.2 * smooth(p, 0.8, seed.wrapping_add(2))
+        })
     }
 
     fn at(&self, column: usize, row: usize) -> Vector {
-        let (x, y) = (column / COARSE, row / COARSE);
-        let (fx, fy) = ((column % COARSE) as f32 / COARSE as f32, (row % COARSE) as f32 / COARSE as f32);
-        let i = y * self.across + x;
-        let s = &self.samples;
-        [0, 1, 2].map(|c| {
-            let top = s[i][c] + (s[i + 1][c] - s[i][c]) * fx;
-            let low = s[i + self.across][c] + (s[i + self.across + 1][c] - s[i + self.across][c]) * fx;
-            top + (low - top) * fy
-        })
+        self.values[row * self.columns + column]
     }
 }
 
@@ -236,29 +238,48 @@ impl Layer {
                 view.window(column, row, (reach * reach - away * away).sqrt())
             }
         };
-        let near = self.near(view);
-        let shape = near.as_ref().unwrap_or(&self.shape);
+        let tube = self.tube(view);
         let edge = view.spacing[0].max(view.spacing[1]).max(self.fade);
         for row in rows {
             for column in columns.clone() {
+                let i = row * view.columns + column;
                 let p = view.point(column as f32, row as f32);
-                let strayed =
-                    if self.stray > 0.0 { add(p, scale(waves.at(column, row), self.stray)) } else { p };
-                let distance = shape.distance(strayed);
+                let distance = match &tube {
+                    Some(distances) => distances[i],
+                    None if self.stray > 0.0 => {
+                        self.shape.distance(add(p, scale(waves.at(column, row), self.stray)))
+                    }
+                    None => self.shape.distance(p),
+                };
                 let cover = (0.5 - distance / edge).clamp(0.0, 1.0);
                 if cover > 0.0 {
-                    let pixel = &mut image[row * view.columns + column];
-                    *pixel += (self.matter.at(p, distance) - *pixel) * cover;
+                    image[i] += (self.matter.at(p, distance) - image[i]) * cover;
                 }
             }
         }
     }
 
-    /// Of a tube only the points that can touch the plane: most of the time goes there.
-    fn near(&self, view: &View) -> Option<Shape> {
+    /// The distance to a tube at all pixels near it: each of its points is asked about its own surroundings only.
+    fn tube(&self, view: &View) -> Option<Vec<f32>> {
         let Shape::Tube(points) = &self.shape else { return None };
-        let close = points.iter().filter(|(p, radius)| view.project(*p)[2].abs() < radius + 0.2);
-        Some(Shape::Tube(close.copied().collect()))
+        let mut distances = vec![f32::MAX; view.rows * view.columns];
+        for (point, radius) in points {
+            let [column, row, away] = view.project(*point);
+            let reach = radius + self.fade;
+            if away.abs() > reach {
+                continue;
+            }
+            let [columns, rows] = view.window(column, row, (reach * reach - away * away).sqrt());
+            for y in rows {
+                let dy = (y as f32 - row) * view.spacing[0];
+                for x in columns.clone() {
+                    let dx = (x as f32 - column) * view.spacing[1];
+                    let distance = &mut distances[y * view.columns + x];
+                    *distance = distance.min((dx * dx + dy * dy + away * away).sqrt() - radius);
+                }
+            }
+        }
+        Some(distances)
     }
 }
 
@@ -296,12 +317,12 @@ fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) 
             level: -draw.range(4.5, 9.5),
             slope: [draw.range(-0.3, 0.3), draw.range(-0.2, 0.2)],
             bump: [draw.range(1.0, 7.0), draw.range(0.0, 3.0), draw.range(2.5, 6.0)],
-            seed: draw.bits(),
         };
         let inside =
             soft + if draw.chance(0.7) { draw.range(-60.0, 120.0) } else { draw.range(100.0, 500.0) };
         let thickness = draw.range(0.5, 1.8);
-        lay(surface, Matter::Shell { thickness, bone: bone * draw.range(0.6, 1.0), inside }, 0.4);
+        let matter = Matter::Shell { thickness, bone: bone * draw.range(0.6, 1.0), inside };
+        lay(surface, matter, draw.range(0.5, 1.8));
     }
     // Medially, the apex of the petrous bone; below, the skull base with its legs of bone between vessels and muscle.
     for _ in 0..1 + draw.below(3) {

@@ -17,6 +17,12 @@ fn value(x: i32, y: i32, z: i32, seed: u32) -> f32 {
     (hash(x, y, z, seed) >> 8) as f32 / 8_388_608.0 - 1.0
 }
 
+/// The next lower integer (quicker than `f32::floor` where the processor has no instruction for it).
+fn floor(c: f32) -> i32 {
+    let whole = c as i32;
+    whole - i32::from(c < whole as f32)
+}
+
 fn fade(t: f32) -> f32 {
     t * t * (3.0 - 2.0 * t)
 }
@@ -24,9 +30,8 @@ fn fade(t: f32) -> f32 {
 /// Smooth noise in [-1, 1] whose features are about `size` mm wide.
 pub(crate) fn smooth(point: Vector, size: f32, seed: u32) -> f32 {
     let at = point.map(|c| c / size);
-    let base = at.map(f32::floor);
-    let [x, y, z] = base.map(|c| c as i32);
-    let [fx, fy, fz] = [0, 1, 2].map(|i| fade(at[i] - base[i]));
+    let [x, y, z] = at.map(floor);
+    let [fx, fy, fz] = [fade(at[0] - x as f32), fade(at[1] - y as f32), fade(at[2] - z as f32)];
     let along = |y: i32, z: i32| {
         let left = value(x, y, z, seed);
         left + (value(x + 1, y, z, seed) - left) * fx
@@ -42,7 +47,7 @@ pub(crate) fn smooth(point: Vector, size: f32, seed: u32) -> f32 {
 /// Cells as in a foam: distance to the nearest wall between two cells about `size` mm wide (mm), and the cell's hash.
 pub(crate) fn cell_wall(point: Vector, size: f32, seed: u32) -> (f32, u32) {
     let at = point.map(|c| c / size);
-    let base = at.map(|c| c.floor() as i32);
+    let base = at.map(floor);
     let (mut first, mut second, mut owner) = (f32::MAX, f32::MAX, 0);
     for dz in -1..=1 {
         for dy in -1..=1 {
