@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use modiolus_imaging::metrics::{Overlap, centreline_distance, hausdorff95, surface_dice};
-use modiolus_imaging::{Mask, Spacing, png};
+use modiolus_imaging::{Mask, PIXELS, Spacing, png};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -57,8 +57,9 @@ struct Failed {
 /// Judges the masks of a folder by the true ones of another.
 pub(crate) fn evaluate(options: &Evaluate) -> Result<()> {
     let spacing = match options.spacing_mm {
-        None => Spacing::PIXELS,
-        Some(mm) => Spacing::new(mm, mm).ok_or_else(|| Usage(format!("--spacing-mm {mm}: it has to be above 0")))?,
+        None => PIXELS,
+        Some(mm) if mm.is_finite() && mm > 0.0 => [mm, mm],
+        Some(mm) => return Err(Usage(format!("--spacing-mm {mm}: it has to be above 0")).into()),
     };
     let truths = pairs::by_name(&options.truth)?;
     if truths.is_empty() {
@@ -85,7 +86,11 @@ pub(crate) fn evaluate(options: &Evaluate) -> Result<()> {
     }
     let unit = if options.spacing_mm.is_some() { "mm" } else { "px" };
     let report = Report { unit, mean: mean(&pictures), pictures, failed };
-    if options.json { output::json(&report)? } else { print(&report)? }
+    if options.json {
+        output::json(&report)?
+    } else {
+        print(&report)?
+    }
     for failed in &report.failed {
         terminal::say(&format!("{}: {}", failed.name, failed.why));
     }
@@ -126,7 +131,7 @@ fn scores(truth: &Mask, mask: &Mask, spacing: Spacing) -> Result<Scores> {
         recall,
         hausdorff95: hausdorff95(truth, mask, spacing)?,
         centreline_distance: centreline_distance(truth, mask, spacing)?,
-        nsd_2px: surface_dice(truth, mask, Spacing::PIXELS, TOLERANCE_PX)?,
+        nsd_2px: surface_dice(truth, mask, PIXELS, TOLERANCE_PX)?,
     })
 }
 
@@ -154,7 +159,8 @@ fn print(report: &Report) -> Result<()> {
         Table::new(&["picture", "IoU", "Dice", "precision", "recall", &hausdorff, &centreline, "NSD@2px"]);
     let mut row = |name: &str, s: &Scores| {
         let ratios = [s.iou, s.dice, s.precision, s.recall].map(Some);
-        let numbers = ratios.into_iter().chain([s.hausdorff95, s.centreline_distance, Some(s.nsd_2px)]).map(number);
+        let numbers =
+            ratios.into_iter().chain([s.hausdorff95, s.centreline_distance, Some(s.nsd_2px)]).map(number);
         table.row(std::iter::once(name.to_owned()).chain(numbers));
     };
     for picture in &report.pictures {
@@ -178,7 +184,7 @@ mod tests {
     }
 
     fn judged(truth: &Mask, mask: &Mask) -> Judged {
-        Judged { name: "x".into(), scores: scores(truth, mask, Spacing::PIXELS).unwrap() }
+        Judged { name: "x".into(), scores: scores(truth, mask, PIXELS).unwrap() }
     }
 
     #[test]

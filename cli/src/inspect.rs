@@ -1,6 +1,6 @@
 //! `modiolus inspect`: the attributes that people look at first, and the picture.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -41,9 +41,15 @@ struct Shown {
 #[derive(Debug, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 enum Verdict {
-    /// Kept, if this is the plane that is asked for.
-    Kept { plane: Plane },
-    Refused { reason: Reason, detail: String },
+    /// Kept, if its plane is asked for.
+    Kept {
+        #[serde(rename = "keep_with_plane")]
+        plane: Plane,
+    },
+    Refused {
+        reason: Reason,
+        detail: String,
+    },
 }
 
 impl From<Refusal> for Verdict {
@@ -133,11 +139,11 @@ fn shown(path: &Path, attributes: Attributes, plane: Option<Plane>, verdict: Ver
 
 /// The header of a file, read as far as needed.
 fn read(path: &Path) -> Result<HeaderRead> {
-    let mut file = File::open(path).context("it can't be read")?;
-    let metadata = file.metadata().context("it can't be read")?;
+    let metadata = fs::metadata(path).context("it can't be read")?;
     if !metadata.is_file() {
         bail!("it is no file: give files, as in `modiolus inspect FOLDER/*`");
     }
+    let mut file = File::open(path).context("it can't be read")?;
     let (length, mut wanted) = (metadata.len(), FIRST_READ);
     let mut prefix = Vec::new();
     loop {
@@ -186,8 +192,8 @@ fn cells(shown: &Shown) -> [String; HEADING.len()] {
 }
 
 fn print_one(shown: &Shown) -> Result<()> {
-    let mut table = Table::new(&[]);
-    for (name, cell) in HEADING.into_iter().zip(cells(shown)) {
+    let mut table = Table::new(&["file", &shown.file]);
+    for (name, cell) in HEADING.into_iter().zip(cells(shown)).skip(1) {
         table.row([name.to_owned(), cell]);
     }
     table.print()
@@ -197,4 +203,46 @@ fn print_several(several: &[Shown]) -> Result<()> {
     let mut table = Table::new(&HEADING);
     several.iter().for_each(|shown| table.row(cells(shown)));
     table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_dicom::write::{CtImage, Syntax};
+
+    use super::*;
+
+    fn slice(folder: &Path, name: &str) -> PathBuf {
+        let path = folder.join(name);
+        let orientation = Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]);
+        let image = CtImage { rows: 4, columns: 6, pixels: vec![7; 24], orientation, ..CtImage::default() };
+        output::write_file(&path, &image.to_bytes(Syntax::ImplicitLittle)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_slice_is_shown_with_its_plane_and_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = show(&slice(folder.path(), "I1")).unwrap();
+        assert_eq!((shown.plane, shown.rows, shown.columns, shown.has_pixels), (Some("coronal"), 4, 6, true));
+        assert_eq!(cells(&shown)[7], "Implicit VR Little Endian (1.2.840.10008.1.2)");
+        let json = serde_json::to_value(&shown).unwrap();
+        assert_eq!(json["verdict"], "kept");
+        assert_eq!(json["plane"], "coronal");
+    }
+
+    #[test]
+    fn a_file_that_is_no_dicom_fails_and_the_others_get_their_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let junk = folder.path().join("notes.txt");
+        fs::write(&junk, b"Dear colleague, this is long enough to be no DICOM file.").unwrap();
+        let files = vec![junk.clone(), slice(folder.path(), "I1"), slice(folder.path(), "a/I1")];
+        let png = folder.path().join("pictures");
+        let error = inspect(&Inspect { files, png: Some(png.clone()), json: true }).unwrap_err();
+        assert_eq!(error.to_string(), "1 of 3 files failed");
+        for name in ["I1.png", "I1~2.png"] {
+            assert_eq!(png::decode_picture(&fs::read(png.join(name)).unwrap()).unwrap().size(), (4, 6));
+        }
+        assert!(format!("{:#}", show(&junk).unwrap_err()).contains("not-dicom"));
+        assert!(format!("{:#}", show(folder.path()).unwrap_err()).contains("no file"));
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use modiolus_imaging::{Grid, Image8};
+use modiolus_imaging::{Image8, Mask};
 use modiolus_pipeline::job::train::Dataset;
 use modiolus_pipeline::{ObjectKey, Plan};
 use modiolus_runtime::House;
@@ -51,11 +51,11 @@ pub trait Network {
 
 /// A loaded model.
 pub trait Predictor: Sync {
-    /// Probabilities (0 to 1) on the grid of the given prepared picture.
+    /// The mask of a slice, on the slice's own grid: what the infer stage draws.
     ///
     /// # Errors
     /// In words, when libtorch fails.
-    fn predict(&self, prepared: &Image8) -> Result<Grid<f32>>;
+    fn mask(&self, slice: &Image8) -> Result<Mask>;
 }
 
 /// A picture with its true mask, both as PNG bytes.

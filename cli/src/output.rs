@@ -34,7 +34,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these column headings.
     pub(crate) fn new(heading: &[&str]) -> Self {
-        Self { rows: vec![heading.iter().map(ToString::to_string).collect()] }
+        Self { rows: vec![heading.iter().map(|cell| printable(cell)).collect()] }
     }
 
     /// Adds a row.
@@ -52,12 +52,14 @@ impl Table {
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
         let widths: Vec<usize> =
             (0..columns).map(|column| cells(column).map(|c| c.chars().count()).max().unwrap_or(0)).collect();
-        let numeric: Vec<bool> = (0..columns).map(|column| cells(column).skip(1).all(|c| is_number(c))).collect();
+        let numeric: Vec<bool> =
+            (0..columns).map(|column| cells(column).skip(1).all(|c| is_number(c))).collect();
         let layout = |row: &Vec<String>| {
-            let padded = row.iter().zip(&widths).zip(&numeric).map(|((cell, &width), &numeric)| match numeric {
-                true => format!("{cell:>width$}"),
-                false => format!("{cell:<width$}"),
-            });
+            let padded =
+                row.iter().zip(&widths).zip(&numeric).map(|((cell, &width), &numeric)| match numeric {
+                    true => format!("{cell:>width$}"),
+                    false => format!("{cell:<width$}"),
+                });
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.rows.iter().map(layout).collect()

@@ -30,9 +30,15 @@ pub(crate) struct Named {
 
 impl Named {
     fn new(folder: &Path, below: PathBuf) -> Self {
-        let lossy = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+        let lossy = |part: Option<&std::ffi::OsStr>| {
+            part.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default()
+        };
         let ending = lossy(below.extension()).to_ascii_lowercase();
-        Self { name: below.with_extension("").to_string_lossy().into_owned(), ending, path: folder.join(below) }
+        Self {
+            name: below.with_extension("").to_string_lossy().into_owned(),
+            ending,
+            path: folder.join(below),
+        }
     }
 }
 
@@ -101,7 +107,8 @@ pub(crate) fn pair(images: &Path, masks: &Path) -> Result<Pairing> {
 }
 
 fn real(folder: &Path) -> Result<PathBuf> {
-    fs::canonicalize(folder).with_context(|| format!("{} can't be read: is it the right folder?", folder.display()))
+    fs::canonicalize(folder)
+        .with_context(|| format!("{} can't be read: is it the right folder?", folder.display()))
 }
 
 /// Says that a NAME has several masks.
@@ -121,7 +128,12 @@ pub(crate) fn read_mask(path: &Path, size: (usize, usize)) -> Result<Mask> {
     let mask = png::decode_mask(&bytes).with_context(said)?;
     if mask.size() != size {
         let (rows, columns) = mask.size();
-        bail!("{}: it has {rows} x {columns} pixels (Rows x Columns) where {} x {} are needed", said(), size.0, size.1);
+        bail!(
+            "{}: it has {rows} x {columns} pixels (Rows x Columns) where {} x {} are needed",
+            said(),
+            size.0,
+            size.1
+        );
     }
     Ok(mask)
 }
@@ -150,9 +162,12 @@ impl GroupBy {
     /// The patient of the picture with this NAME.
     pub(crate) fn patient(&self, name: &str) -> Result<String> {
         let found = match self {
-            Self::Name => name.split_once('/').or_else(|| name.split_once('_')).map_or(name, |(first, _)| first),
+            Self::Name => {
+                name.split_once('/').or_else(|| name.split_once('_')).map_or(name, |(first, _)| first)
+            }
             Self::Pattern(regex) => {
-                let captures = regex.captures(name).with_context(|| format!("--group-by matches nothing in {name}"))?;
+                let captures =
+                    regex.captures(name).with_context(|| format!("--group-by matches nothing in {name}"))?;
                 captures.get(1).or(captures.get(0)).map_or("", |group| group.as_str())
             }
         };
@@ -183,7 +198,10 @@ mod tests {
     fn a_mask_is_found_under_each_of_its_three_names_and_the_rest_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let (images, masks) = (folder.path().join("images"), folder.path().join("masks"));
-        write(&images, &["207_1.png", "207_2.PNG", "208/3.png", "208/4.png", "two.png", ".DS_Store", "notes.txt"]);
+        write(
+            &images,
+            &["207_1.png", "207_2.PNG", "208/3.png", "208/4.png", "two.png", ".DS_Store", "notes.txt"],
+        );
         write(&masks, &["207_1.png", "207_2_mask.png", "208/3.json", "4.png", "two.png", "two.json"]);
         let pairing = pair(&images, &masks).unwrap();
         assert_eq!(names(&pairing), ["207_1", "207_2", "208/3"]);

@@ -1,19 +1,27 @@
 //! How far a command is, on standard error: a bar on a terminal, a line a second elsewhere.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// How often a line is written where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Says something to the person who waits.
+/// The terminal is one, so all bars are drawn together, one below the other.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Says something to the person who waits, above the bars.
 pub(crate) fn say(text: &str) {
     // Nobody may be listening; that stops no work.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = aside(|| writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Runs something that writes to the terminal, without the bars in its way.
+pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
 }
 
 /// How far a long task is. Shared between threads.
@@ -30,7 +38,7 @@ impl Bar {
     /// A bar for `total` units (such as "files"); 0 if their number isn't known yet.
     pub(crate) fn new(label: &str, total: u64, unit: &'static str) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total).with_message(label.to_owned());
+            let bar = BARS.add(ProgressBar::new(total).with_message(label.to_owned()));
             let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left");
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style);
@@ -56,19 +64,6 @@ impl Bar {
             Some(bar) => bar.set_position(done),
             None if self.is_due() => say(&self.text()),
             None => {}
-        }
-    }
-
-    /// Says something above the bar.
-    pub(crate) fn say(&self, text: &str) {
-        self.aside(|| say(text));
-    }
-
-    /// Runs something that writes to the terminal, without the bar in its way.
-    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
         }
     }
 

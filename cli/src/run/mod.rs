@@ -5,14 +5,14 @@
 
 mod annotations;
 mod chunks;
-mod names;
-mod objects;
+pub(crate) mod names;
+pub(crate) mod objects;
 mod progress;
 mod report;
 mod rows;
 mod summary;
 mod tree;
-mod walk;
+pub(crate) mod walk;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,0 +1,292 @@
+//! `modiolus train`: from pictures and masks to a model.
+//!
+//! The train stage does the work, segment by segment, on a store beside the model file: killed and started again, it goes on.
+
+mod outcome;
+mod table;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use modiolus_imaging::png;
+use modiolus_pipeline::job::train::{Dataset, Gate, TrainJob};
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::{Digest, Job, Message, ModelVersion, ObjectKey, Plan, TrainingId};
+use modiolus_runtime::House;
+use modiolus_store::{FolderStore, ObjectStore};
+
+use crate::arguments::Train;
+use crate::failure::Usage;
+use crate::models::{self, Chosen};
+use crate::network::{Network, Pair};
+use crate::output::{self, count};
+use crate::pairs::{self, GroupBy};
+use crate::place::Place;
+use crate::terminal;
+
+use outcome::Outcome;
+use table::EpochTable;
+
+/// A training has about this many segments; what a kill costs is at most one.
+const SEGMENTS: u32 = 10;
+
+/// The largest plan file.
+const MAX_PLAN_BYTES: usize = 1 << 20;
+
+/// Trains a model.
+pub(crate) fn train(options: &Train, network: &dyn Network) -> Result<()> {
+    if options.output.file_name().is_none() || options.output.is_dir() {
+        return Err(Usage(format!("--output {}: it has to be a file", options.output.display())).into());
+    }
+    let place = Place::open(&store_folder(options))?;
+    let store = Arc::new(FolderStore::new(place.folder())?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    let left_out = runtime.block_on(carry_out(options, network, &store))?;
+    if options.store.is_none() {
+        let folder = place.folder().to_owned();
+        drop((store, place));
+        fs::remove_dir_all(&folder).with_context(|| format!("{} can't be deleted", folder.display()))?;
+    }
+    match left_out {
+        0 => Ok(()),
+        n => bail!("{} could not be used (named above); the model was trained without", count(n, "pair")),
+    }
+}
+
+/// Where the training is kept while it runs: the store that is given, or a folder beside the model file.
+fn store_folder(options: &Train) -> PathBuf {
+    match &options.store {
+        Some(folder) => models::store_folder(folder),
+        None => beside(&options.output, ".training"),
+    }
+}
+
+/// `model.safetensors` -> `model.safetensors` + `suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Trains, and gives the number of pairs that could not be used.
+async fn carry_out(options: &Train, network: &dyn Network, store: &Arc<FolderStore>) -> Result<usize> {
+    let base = match &options.base {
+        Some(wanted) => Some(models::choose(&**store, Some(wanted), network).await.context("--base")?),
+        None => None,
+    };
+    let plan = plan(options, base.as_ref(), network)?;
+    let (pairs, left_out) = read_pairs(options)?;
+    let (dataset, objects) = network.assemble(pairs, &plan)?;
+    announce(&dataset, &plan, network);
+    let rival = match &options.store {
+        Some(_) => Some(models::choose(&**store, None, network).await?.version),
+        None => None,
+    };
+    let job = first_job(&dataset, &plan, base, rival);
+    store.put_many(objects).await?;
+    store.put(ObjectKey::Dataset(job.dataset), serde_json::to_vec(&dataset)?.into()).await?;
+    store.put(ObjectKey::Plan(job.plan.clone()), serde_json::to_vec(&plan)?.into()).await?;
+
+    let outcome = run(options, network, store, &job, &plan).await?;
+    outcome.write(&options.output, &dataset, &plan)?;
+    if options.store.is_some() {
+        settle(&**store, outcome.gate.as_ref(), &outcome.version, options.json).await?;
+    }
+    if options.json {
+        output::json_line(&outcome.summary(&options.output))?;
+    }
+    terminal::say(&format!("The model {}: {}", outcome.version, options.output.display()));
+    Ok(left_out)
+}
+
+/// The plan: the one asked for, else the base model's, else the default; with the epochs asked for.
+fn plan(options: &Train, base: Option<&Chosen>, network: &dyn Network) -> Result<Plan> {
+    let mut plan = match (options.plan.as_deref(), base) {
+        (None, Some(base)) => base.plan.clone(),
+        (None | Some("default"), _) => network.default_plan(),
+        (Some("one-level-unet"), _) => Plan::one_level_unet(),
+        (Some(file), _) => read_plan(Path::new(file))?,
+    };
+    if let Some(base) = base.filter(|base| base.plan.network != plan.network) {
+        bail!(
+            "the base model {} has another network than the plan: leave out --plan or --base",
+            base.version
+        );
+    }
+    plan.epochs = options.epochs.unwrap_or(plan.epochs);
+    plan.check().map_err(|error| Usage(error.to_string()))?;
+    Ok(plan)
+}
+
+fn read_plan(path: &Path) -> Result<Plan> {
+    let said = || format!("--plan {}", path.display());
+    let bytes = output::read_file(path)
+        .with_context(|| format!("{}: no built-in plan (default, one-level-unet)", said()))?;
+    if bytes.len() > MAX_PLAN_BYTES {
+        bail!("{}: too large for a plan", said());
+    }
+    let plan: Plan = serde_json::from_slice(&bytes).with_context(|| format!("{}: no plan", said()))?;
+    plan.check().with_context(said)?;
+    Ok(plan)
+}
+
+/// Reads the pairs. What can't be used is named, and its number given.
+fn read_pairs(options: &Train) -> Result<(Vec<Pair>, usize)> {
+    let group_by = GroupBy::new(options.group_by.as_deref())?;
+    let pairing = pairs::pair(&options.images, &options.masks)?;
+    for name in &pairing.pictures_alone {
+        terminal::say(&format!("{name}: no mask, left out"));
+    }
+    for mask in &pairing.masks_alone {
+        terminal::say(&format!("{}: no picture, left out", mask.display()));
+    }
+    pairing.ambiguous.iter().for_each(|text| terminal::say(text));
+    let mut left_out = pairing.ambiguous.len();
+    let mut usable = Vec::new();
+    for (name, image, mask) in pairing.pairs {
+        match read_pair(name, &image, &mask, &group_by) {
+            Ok(pair) => usable.push(pair),
+            Err(error) => {
+                left_out += 1;
+                terminal::say(&format!("{error:#}"));
+            }
+        }
+    }
+    if usable.is_empty() {
+        let (images, masks) = (options.images.display(), options.masks.display());
+        bail!("no usable pairs in {images} and {masks}: NAME.png needs NAME.png, NAME_mask.png or NAME.json");
+    }
+    Ok((usable, left_out))
+}
+
+fn read_pair(name: String, image: &Path, mask: &Path, group_by: &GroupBy) -> Result<Pair> {
+    let patient = group_by.patient(&name)?;
+    let bytes = output::read_file(image)?;
+    let picture = png::decode_picture(&bytes).with_context(|| image.display().to_string())?;
+    let mask = pairs::read_mask(mask, picture.size())?;
+    Ok(Pair { name, patient, image: png::encode_grey(&picture), mask: png::encode_mask(&mask) })
+}
+
+fn announce(dataset: &Dataset, plan: &Plan, network: &dyn Network) {
+    let (all, held_out) = (outcome::patients(dataset, false), outcome::patients(dataset, true));
+    terminal::say(&format!(
+        "{} of {}, plan {} for {} on {}",
+        count(dataset.samples.len(), "picture"),
+        count(all.len() + held_out.len(), "patient"),
+        plan.name,
+        count(plan.epochs as usize, "epoch"),
+        network.device(),
+    ));
+    let pictures = dataset.samples.iter().filter(|sample| sample.held_out).count();
+    match held_out.len() {
+        0 => terminal::say(
+            "No split is possible (one patient, or equal pictures in all): judged on what it trains on",
+        ),
+        n => terminal::say(&format!(
+            "Held out: {} of {}: {}",
+            count(pictures, "picture"),
+            count(n, "patient"),
+            held_out.join(", ")
+        )),
+    }
+}
+
+fn first_job(dataset: &Dataset, plan: &Plan, base: Option<Chosen>, rival: Option<ModelVersion>) -> TrainJob {
+    let base = base.map(|base| base.version);
+    let (dataset, plan_id) = (Digest::of_json(dataset), plan.id());
+    let epochs_per_segment = plan.epochs.div_ceil(SEGMENTS);
+    let inputs = (&dataset, &plan_id, &base, &rival, epochs_per_segment);
+    let training = TrainingId::derived(&Digest::of_json(&inputs));
+    TrainJob { training, dataset, plan: plan_id, base, rival, segment: 0, epochs_per_segment }
+}
+
+/// Runs all segments, with a live table.
+async fn run(
+    options: &Train,
+    network: &dyn Network,
+    store: &Arc<FolderStore>,
+    job: &TrainJob,
+    plan: &Plan,
+) -> Result<Outcome> {
+    let segments: Vec<TrainJob> = std::iter::successors(Some(job.clone()), |job| Some(job.next()))
+        .take(plan.epochs.div_ceil(job.epochs_per_segment) as usize)
+        .collect();
+    let table = EpochTable::new(options.json, plan.epochs);
+    let earlier = outcome::epochs_so_far(&**store, &segments).await?;
+    if let Some(last) = earlier.last() {
+        terminal::say(&format!("Going on after epoch {}", last.epoch));
+    }
+    table.catch_up(&earlier)?;
+    let first = Message::new(job);
+    let manifest = RunManifest { wanted: None, chunks: vec![first.id.clone()] };
+    let house = network.with_train(House::new(store.clone()));
+    house.run(&job.training.as_run(), &manifest, vec![first], |event| table.follow(&event.progress)).await?;
+    let outcome = Outcome::read(&**store, &segments).await?;
+    table.catch_up(&outcome.epochs)?;
+    table.finish();
+    Ok(outcome)
+}
+
+/// Makes the candidate current if its gate says so.
+async fn settle(
+    store: &dyn ObjectStore,
+    gate: Option<&Gate>,
+    version: &ModelVersion,
+    json: bool,
+) -> Result<()> {
+    let Some(gate) = gate else { return Ok(()) };
+    if !json {
+        models::print_gate(gate)?;
+    }
+    if gate.promoted {
+        models::make_current(store, version.clone()).await?;
+    }
+    terminal::say(&format!(
+        "{} {}: {}",
+        version,
+        if gate.promoted { "is now current" } else { "is not made current" },
+        gate.why
+    ));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_training_folder_lies_beside_the_model_file() {
+        assert_eq!(
+            beside(Path::new("out/m.safetensors"), ".training"),
+            Path::new("out/m.safetensors.training")
+        );
+    }
+
+    #[test]
+    fn a_training_is_named_by_all_that_it_depends_on() {
+        let dataset = Dataset { samples: Vec::new() };
+        let plan = Plan::default();
+        let job = first_job(&dataset, &plan, None, None);
+        assert_eq!(first_job(&dataset, &plan, None, None).id(), job.id());
+        let longer = Plan { epochs: plan.epochs + 1, ..plan.clone() };
+        assert_ne!(first_job(&dataset, &longer, None, None).training, job.training);
+        let rival = Some("m-1".parse().unwrap());
+        assert_ne!(first_job(&dataset, &plan, None, rival).training, job.training);
+    }
+
+    #[test]
+    fn bad_plan_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.json");
+        assert!(format!("{:#}", read_plan(&file).unwrap_err()).contains("plan.json"));
+        fs::write(&file, "{\"name\": 1}").unwrap();
+        assert!(format!("{:#}", read_plan(&file).unwrap_err()).contains("no plan"));
+        fs::write(&file, serde_json::to_vec(&Plan { batch: 0, ..Plan::default() }).unwrap()).unwrap();
+        assert!(format!("{:#}", read_plan(&file).unwrap_err()).contains("batch"));
+        fs::write(&file, serde_json::to_vec(&Plan::one_level_unet()).unwrap()).unwrap();
+        assert_eq!(read_plan(&file).unwrap(), Plan::one_level_unet());
+    }
+}

@@ -1,0 +1,128 @@
+//! What a training left in the store, and the files beside the model.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, TrainJob};
+use modiolus_pipeline::key::MODELS_PREFIX;
+use modiolus_pipeline::{
+    Job, Manifest, Marker, ModelVersion, ObjectKey, Outcome as JobOutcome, Plan, StageName,
+};
+use modiolus_store::ObjectStore;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::output;
+use crate::run::objects;
+
+/// A finished training.
+pub(super) struct Outcome {
+    pub(super) version: ModelVersion,
+    pub(super) gate: Option<Gate>,
+    pub(super) epochs: Vec<EpochMetrics>,
+    model: Bytes,
+}
+
+/// How the pictures were split.
+#[derive(Serialize)]
+struct Split {
+    held_out_patients: Vec<String>,
+    training_patients: Vec<String>,
+    held_out: Vec<String>,
+    training: Vec<String>,
+}
+
+/// The metrics of the epochs that earlier starts have finished.
+pub(super) async fn epochs_so_far(
+    store: &dyn ObjectStore,
+    segments: &[TrainJob],
+) -> Result<Vec<EpochMetrics>> {
+    for job in segments.iter().rev() {
+        if let Some(epochs) = objects::json_if_there(store, log(job)).await? {
+            return Ok(epochs);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn log(job: &TrainJob) -> ObjectKey {
+    ObjectKey::TrainingLog { training: job.training.clone(), segment: job.segment }
+}
+
+impl Outcome {
+    /// Reads what a training left.
+    ///
+    /// # Errors
+    /// When a segment failed, with its reason.
+    pub(super) async fn read(store: &dyn ObjectStore, segments: &[TrainJob]) -> Result<Self> {
+        let last = segments.last().context("a training of no epochs")?;
+        for job in segments {
+            let key = ObjectKey::Marker(job.training.as_run(), 0, job.id());
+            match objects::json_if_there(store, key).await?.map(|marker: Marker| marker.outcome) {
+                Some(JobOutcome::Done) => {}
+                Some(JobOutcome::Failed { message, .. }) => bail!("the training failed: {message}"),
+                None => bail!("the training was stopped: start it again and it goes on"),
+            }
+        }
+        let manifest: Manifest =
+            objects::json(store, ObjectKey::Manifest(StageName::Train, last.id())).await?;
+        let of_model =
+            |path: &str| path.strip_prefix(MODELS_PREFIX)?.strip_suffix(".safetensors")?.parse().ok();
+        let version: ModelVersion = manifest
+            .outputs
+            .iter()
+            .find_map(|output| of_model(&output.path))
+            .context("the training left no model")?;
+        Ok(Self {
+            gate: objects::json_if_there(store, ObjectKey::Gate(version.clone())).await?,
+            epochs: objects::json(store, log(last)).await?,
+            model: objects::bytes(store, ObjectKey::Model(version.clone())).await?,
+            version,
+        })
+    }
+
+    /// Writes the model file and, beside it, its curves, metrics and split.
+    pub(super) fn write(&self, path: &Path, dataset: &Dataset, plan: &Plan) -> Result<()> {
+        let pretty = |value: &Value| serde_json::to_vec_pretty(value);
+        let metrics =
+            json!({ "model": self.version, "plan": plan, "epochs": self.epochs, "gate": self.gate });
+        output::write_file(&path.with_extension("metrics.json"), &pretty(&metrics)?)?;
+        output::write_file(
+            &path.with_extension("split.json"),
+            &pretty(&serde_json::to_value(split(dataset))?)?,
+        )?;
+        output::write_file(&path.with_extension("curves.svg"), curves(&self.epochs).as_bytes())?;
+        output::write_file(path, &self.model)
+    }
+
+    /// The last line of `--json`.
+    pub(super) fn summary(&self, path: &Path) -> Value {
+        let last = self.epochs.last();
+        json!({
+            "model": path, "version": self.version, "curves": path.with_extension("curves.svg"),
+            "iou": last.map(|epoch| epoch.iou), "dice": last.map(|epoch| epoch.dice),
+            "held_out": last.map(|epoch| epoch.held_out), "gate": self.gate,
+        })
+    }
+}
+
+/// The patients whose pictures are held out, or those whose are not.
+pub(super) fn patients(dataset: &Dataset, held_out: bool) -> Vec<String> {
+    let some = dataset.samples.iter().filter(|sample| sample.held_out == held_out);
+    some.map(|sample| sample.patient.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn split(dataset: &Dataset) -> Split {
+    let names = |held_out: bool| {
+        let some = dataset.samples.iter().filter(|sample| sample.held_out == held_out);
+        some.map(|sample| sample.name.clone()).collect()
+    };
+    Split {
+        held_out_patients: patients(dataset, true),
+        training_patients: patients(dataset, false),
+        held_out: names(true),
+        training: names(false),
+    }
+}
