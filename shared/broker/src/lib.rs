@@ -64,7 +64,7 @@ pub trait Broker: Send + Sync + 'static {
 #[async_trait]
 pub trait Consumer: Send {
     /// The next letter; waits for one. `None`: the subscription is lost, and with it the right to settle what it gave
-    /// out, which others get now. Subscribe again.
+    /// out, which others get now. Subscribe again. Nothing is lost when the wait is given up.
     async fn next(&mut self) -> Option<Delivery>;
 }
 

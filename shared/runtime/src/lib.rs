@@ -1,1 +1,29 @@
-//! To be written.
+//! The one loop behind all stages: receive, fetch, run, put, publish, acknowledge.
+//!
+//! A job's effects happen in this order: outputs, [`Manifest`](modiolus_pipeline::Manifest) (the commit),
+//! [`Marker`](modiolus_pipeline::Marker), followers, acknowledgement. A crash between any two of these loses nothing: the
+//! job comes again, finds its manifest, and does the rest again. A chunk can't look complete while a follower is
+//! unpublished, since the marker that is already there names the follower, and the follower's own marker is not.
+//!
+//! - [`Worker`]: the loop of one stage
+//! - [`Joins`]: when a chunk, when a run is complete
+//! - [`House`]: several stages and a broker in one process, for one machine
+//! - [`faults`]: the same ports with seeded faults, for simulation
+//! - [`logging`]: what people and machines read on the standard error output
+
+pub mod deaths;
+mod erased;
+pub mod event;
+pub mod faults;
+mod house;
+mod join;
+pub mod logging;
+mod perform;
+mod worker;
+
+pub use erased::{AnyJob, AnyStage};
+pub use event::{Event, Notice};
+pub use house::{House, HouseError};
+pub use join::{FailedJob, Joins, RunOutcome};
+pub use tokio_util::sync::CancellationToken;
+pub use worker::{Worker, WorkerOptions};

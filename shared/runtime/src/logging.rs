@@ -1,0 +1,32 @@
+//! Logs: a sentence for people, fields for queries, once, where the thing is handled. To the standard error output.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// The environment variable with the level, as `warn` or `info,modiolus_runtime=debug`.
+pub const LEVEL_VARIABLE: &str = "MODIOLUS_LOG";
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// One JSON object per line, for machines.
+    Json,
+}
+
+/// Starts logging. `level` is what is logged when [`LEVEL_VARIABLE`] is unset or makes no sense. A second call does
+/// nothing.
+pub fn init(format: Format, level: &str) {
+    let filter = EnvFilter::try_from_env(LEVEL_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Fails when logging was started before, which is no fault.
+    let _ = match format {
+        Format::Human => {
+            let coloured = std::io::stderr().is_terminal();
+            subscriber.with_target(false).with_ansi(coloured).try_init()
+        }
+        Format::Json => subscriber.json().flatten_event(true).try_init(),
+    };
+}

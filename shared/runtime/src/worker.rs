@@ -1,0 +1,146 @@
+//! The loop of one stage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use modiolus_broker::{Broker, Consumer};
+use modiolus_pipeline::topology::Queue;
+use modiolus_pipeline::{Stage, StageError, StageName};
+use modiolus_store::ObjectStore;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::erased::AnyStage;
+use crate::join::Joins;
+use crate::perform::{Left, Performer};
+
+/// How long a slot rests when its job can't be settled, and the first wait before subscribing again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait before subscribing again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How a worker works.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerOptions {
+    /// How many jobs at once; at least one.
+    pub slots: usize,
+    /// Whether stages run on the async threads. Only for simulation, where the same seed is to give the same order.
+    pub inline: bool,
+    /// Where an error goes that would be retried for longer than anybody wants to wait (a full disk on one machine). The
+    /// job is not marked as failed then but goes back to its queue. `None`: it is given up after its last attempt, as in a
+    /// cluster.
+    pub halt: Option<UnboundedSender<StageError>>,
+}
+
+/// The worker of one stage.
+pub struct Worker {
+    performer: Arc<Performer>,
+    options: WorkerOptions,
+}
+
+impl Worker {
+    /// A worker with its own memory of joins.
+    pub fn new<S: Stage>(
+        stage: S,
+        store: Arc<dyn ObjectStore>,
+        broker: Arc<dyn Broker>,
+        options: WorkerOptions,
+    ) -> Self {
+        let joins = Arc::new(Joins::new(store.clone(), broker.clone()));
+        Self::with_joins(Arc::new(stage), store, broker, joins, options)
+    }
+
+    /// A worker that shares its memory of joins with the others of its process.
+    pub fn with_joins(
+        stage: Arc<dyn AnyStage>,
+        store: Arc<dyn ObjectStore>,
+        broker: Arc<dyn Broker>,
+        joins: Arc<Joins>,
+        options: WorkerOptions,
+    ) -> Self {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (inline, halts) = (options.inline, options.halt.is_some());
+        let performer = Performer { stage, store, broker, joins, stopping, inline, halts };
+        Self { performer: Arc::new(performer), options }
+    }
+
+    /// Works until `shutdown`: then takes nothing more, lets jobs finish or hands them back, and returns. Dropping the
+    /// future stops at once; what was not acknowledged comes again elsewhere.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        while let Some(consumer) = self.subscribe(&shutdown).await {
+            self.consume(consumer, &shutdown).await;
+        }
+    }
+
+    fn stage(&self) -> StageName {
+        self.performer.stage.name()
+    }
+
+    /// A subscription, or `None` on shutdown.
+    async fn subscribe(&self, shutdown: &CancellationToken) -> Option<Box<dyn Consumer>> {
+        let (stage, slots) = (self.stage(), self.options.slots.max(1));
+        let mut pause = PAUSE;
+        while !shutdown.is_cancelled() {
+            match self.performer.broker.consume(Queue::Work(stage), slots).await {
+                Ok(consumer) => return Some(consumer),
+                Err(error) => tracing::warn!(%stage, %error, "can't subscribe to the queue; trying again"),
+            }
+            rest(pause, shutdown).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+        None
+    }
+
+    /// Takes deliveries until shutdown or until the subscription is lost. The subscription outlives its jobs, so that they
+    /// can be acknowledged; prefetch bounds how many there are.
+    async fn consume(&self, mut consumer: Box<dyn Consumer>, shutdown: &CancellationToken) {
+        let mut jobs = JoinSet::new();
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(_) = jobs.join_next() => continue,
+                delivery = consumer.next() => delivery,
+            };
+            let Some(delivery) = delivery else {
+                tracing::warn!(stage = %self.stage(), "the subscription is lost; subscribing again");
+                break;
+            };
+            let (performer, halt, shutdown) =
+                (self.performer.clone(), self.options.halt.clone(), shutdown.clone());
+            jobs.spawn(async move {
+                let Left::Unsettled(delivery, error) = performer.attend(delivery).await else { return };
+                tracing::warn!(stage = %performer.stage.name(), %error, "a job goes back to its queue after a pause");
+                if let Some(halt) = halt {
+                    // Nobody listens any more once the first error was taken.
+                    let _ = halt.send(error);
+                }
+                rest(PAUSE, &shutdown).await;
+                // If this fails the subscription is lost, and the job comes again by itself.
+                let _ = delivery.requeue().await;
+            });
+        }
+        if shutdown.is_cancelled() {
+            self.performer.stopping.store(true, Ordering::Relaxed);
+        }
+        while !jobs.is_empty() {
+            tokio::select! {
+                () = shutdown.cancelled(), if !self.performer.stopping.load(Ordering::Relaxed) => {
+                    self.performer.stopping.store(true, Ordering::Relaxed);
+                }
+                _ = jobs.join_next() => {}
+            }
+        }
+    }
+}
+
+/// Waits, but not past shutdown.
+pub(crate) async fn rest(pause: Duration, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(pause) => {}
+    }
+}
