@@ -15,7 +15,9 @@
 mod admission;
 pub mod attributes;
 mod codec;
+mod confidentiality;
 pub mod decide;
+pub mod deidentify;
 mod element;
 pub mod header;
 pub mod index;
@@ -29,6 +31,7 @@ pub mod write;
 
 pub use attributes::Attributes;
 pub use decide::{plane_of, verdict};
+pub use deidentify::Deidentifier;
 pub use header::{HeaderRead, read_header};
 pub use index::{Index, IndexEntry};
 pub use instance::{Instance, decode};

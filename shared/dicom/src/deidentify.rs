@@ -1,0 +1,491 @@
+//! Taking a patient's identity out of a file: PS3.15 Annex E, Basic Profile, with modified dates.
+//!
+//! It fails closed. Each attribute is treated as the standard's table says; one that is not in the table goes, unless it
+//! is on a short list of attributes that describe the picture, and then its value must be of the kind that it should be.
+//! Private attributes, overlays, curves, free text, and all that follows the pixels go. Pixels are written anew from
+//! their decoded values, so nothing stays in unused bits or in a compressed stream.
+//!
+//! PatientID and PatientName become the patient's pseudonym, UIDs become others by a keyed function, and dates move
+//! into the past by a number of days that is the same for all of a patient's files. Times of day go.
+
+use std::collections::BTreeMap;
+
+use dicom_core::VR;
+use dicom_core::chrono::{Days, NaiveDate};
+use modiolus_pipeline::{Reason, Refusal, Secret};
+
+use crate::attributes::Attributes;
+use crate::confidentiality::{Action, Rule, rule_of};
+use crate::element::{Encoding, Head, Reader, Stop, UNDEFINED, Vr};
+use crate::header::open;
+use crate::instance::{Instance, decode};
+use crate::tag::{self, Tag};
+use crate::text;
+use crate::transfer::EXPLICIT_LITTLE_UID;
+use crate::write::{Writer, part10};
+
+/// Dates move by at least a day and at most ten years.
+const SHIFT_RANGE: u64 = 3650;
+
+/// Takes identity out of files, the same for the same secret.
+#[derive(Debug, Clone)]
+pub struct Deidentifier {
+    secret: Secret,
+}
+
+/// What a de-identified data set holds.
+type Elements = BTreeMap<Tag, Content>;
+
+enum Content {
+    Value(Vr, Vec<u8>),
+    Items(Vec<Elements>),
+}
+
+/// What is the same for all of a file: the number of days to shift by, and how to read values.
+struct Patient<'a> {
+    deidentifier: &'a Deidentifier,
+    shift: Days,
+    signed: bool,
+}
+
+impl Deidentifier {
+    /// A de-identifier with the key of all pseudonyms.
+    pub fn new(secret: &Secret) -> Self {
+        Self { secret: secret.clone() }
+    }
+
+    /// The UID that stands for `uid`: `2.25.` and a number made from the keyed digest. An empty one stays empty.
+    /// Source: PS3.5 section B.2.
+    pub fn map_uid(&self, uid: &str) -> String {
+        if uid.is_empty() {
+            return String::new();
+        }
+        let digest = self.secret.pseudonym("uid", uid.as_bytes());
+        let mut number = [0; 16];
+        number.copy_from_slice(&digest.as_bytes()[..16]);
+        // Version 8 of RFC 9562: a UUID with bits of our own making.
+        number[6] = number[6] & 0x0F | 0x80;
+        number[8] = number[8] & 0x3F | 0x80;
+        format!("2.25.{}", u128::from_be_bytes(number))
+    }
+
+    /// The file without identity: Explicit VR Little Endian, uncompressed, the same bytes for the same file.
+    ///
+    /// # Errors
+    /// As [`decode`]: what is no image of a scan is not let through.
+    pub fn apply(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let instance = decode(bytes)?;
+        let attributes = &instance.attributes;
+        let days = self.secret.pseudonym("date-shift", attributes.patient_id.trim().as_bytes());
+        let days = days.as_bytes().iter().take(7).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let patient = Patient {
+            deidentifier: self,
+            shift: Days::new(1 + days % SHIFT_RANGE),
+            signed: attributes.is_signed(),
+        };
+        let mut elements = patient.clean(bytes).map_err(|stop| match stop {
+            Stop::Refuse(refusal) => refusal,
+            Stop::Need(_) => Refusal::new(Reason::Truncated, "it ends inside an attribute"),
+        })?;
+        self.declare(attributes, &mut elements);
+        describe_pixels(attributes, &mut elements);
+        let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
+        write_elements(&elements, &mut writer);
+        write_pixels(&instance, &mut writer);
+        let sop_instance = self.map_uid(&attributes.sop_instance_uid);
+        Ok(part10(sop_class(attributes), &sop_instance, EXPLICIT_LITTLE_UID, &writer.bytes))
+    }
+
+    /// Says who the patient is now and what was done (PS3.15 section E.1.1, PS3.16 CID 7050).
+    fn declare(&self, attributes: &Attributes, elements: &mut Elements) {
+        let text = |vr: &Vr, text: &str| Content::Value(*vr, text.as_bytes().to_vec());
+        let pseudonym = self.secret.patient(&attributes.patient_id);
+        elements.insert(tag::PATIENT_NAME, text(b"PN", pseudonym.as_str()));
+        elements.insert(tag::PATIENT_ID, text(b"LO", pseudonym.as_str()));
+        let uids = [
+            (tag::SOP_INSTANCE_UID, &attributes.sop_instance_uid),
+            (tag::STUDY_INSTANCE_UID, &attributes.study_instance_uid),
+            (tag::SERIES_INSTANCE_UID, &attributes.series_instance_uid),
+        ];
+        for (tag, uid) in uids {
+            elements.insert(tag, text(b"UI", &self.map_uid(uid)));
+        }
+        elements.insert(Tag::new(0x0012, 0x0062), text(b"CS", "YES"));
+        elements.insert(Tag::new(0x0012, 0x0063), text(b"LO", "PS3.15 2024b Annex E Table E.1-1"));
+        let codes = [
+            ("113100", "Basic Application Confidentiality Profile"),
+            ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+        ];
+        let item = |(value, meaning): (&str, &str)| {
+            Elements::from([
+                (Tag::new(0x0008, 0x0100), text(b"SH", value)),
+                (Tag::new(0x0008, 0x0102), text(b"SH", "DCM")),
+                (Tag::new(0x0008, 0x0104), text(b"LO", meaning)),
+            ])
+        };
+        elements.insert(Tag::new(0x0012, 0x0064), Content::Items(codes.map(item).into()));
+        elements.insert(Tag::new(0x0028, 0x0303), text(b"CS", "MODIFIED"));
+    }
+}
+
+/// The image pixel module, as the pixels are written: low-aligned, without anything in unused bits.
+fn describe_pixels(attributes: &Attributes, elements: &mut Elements) {
+    let numbers = [
+        (tag::SAMPLES_PER_PIXEL, 1),
+        (tag::ROWS, attributes.rows),
+        (tag::COLUMNS, attributes.columns),
+        (tag::BITS_ALLOCATED, attributes.bits_allocated),
+        (tag::BITS_STORED, attributes.bits_stored),
+        (tag::HIGH_BIT, attributes.bits_stored - 1),
+        (tag::PIXEL_REPRESENTATION, attributes.pixel_representation),
+    ];
+    for (tag, number) in numbers {
+        // Admission bounds all of them to far below 65,536.
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        elements.insert(tag, Content::Value(*b"US", number.to_le_bytes().to_vec()));
+    }
+    let photometric = if attributes.is_monochrome1() { "MONOCHROME1" } else { "MONOCHROME2" };
+    elements.insert(tag::PHOTOMETRIC_INTERPRETATION, Content::Value(*b"CS", photometric.into()));
+    elements.insert(tag::SOP_CLASS_UID, Content::Value(*b"UI", sop_class(attributes).into()));
+}
+
+/// The SOP class, if it is one: anything else may be text.
+fn sop_class(attributes: &Attributes) -> &str {
+    let uid = attributes.sop_class_uid.as_str();
+    if uid.bytes().all(|b| b.is_ascii_digit() || b == b'.') { uid } else { "" }
+}
+
+fn write_elements(elements: &Elements, writer: &mut Writer) {
+    for (tag, content) in elements {
+        match content {
+            Content::Value(vr, value) => writer.put(*tag, *vr, value),
+            Content::Items(items) => {
+                writer.head(*tag, *b"SQ", UNDEFINED);
+                for item in items {
+                    writer.head(tag::ITEM, *b"  ", UNDEFINED);
+                    write_elements(item, writer);
+                    writer.head(tag::ITEM_DELIMITATION, *b"  ", 0);
+                }
+                writer.head(tag::SEQUENCE_DELIMITATION, *b"  ", 0);
+            }
+        }
+    }
+}
+
+fn write_pixels(instance: &Instance, writer: &mut Writer) {
+    let bytes = instance.attributes.bits_allocated as usize / 8;
+    let value: Vec<u8> =
+        instance.stored.iter().flat_map(|stored| stored.to_le_bytes().into_iter().take(bytes)).collect();
+    writer.put(tag::PIXEL_DATA, if bytes == 1 { *b"OB" } else { *b"OW" }, &value);
+}
+
+impl Patient<'_> {
+    /// The elements before the pixel data, cleaned.
+    fn clean(&self, bytes: &[u8]) -> Result<Elements, Stop> {
+        let mut reader = open(bytes, bytes.len() as u64, drop)?;
+        let mut elements = Elements::new();
+        while let Some(head) = reader.next_head()? {
+            if head.tag == tag::PIXEL_DATA {
+                break;
+            }
+            self.element(&mut reader, &head, 0, &mut elements)?;
+        }
+        Ok(elements)
+    }
+
+    fn element(
+        &self,
+        reader: &mut Reader,
+        head: &Head,
+        depth: usize,
+        out: &mut Elements,
+    ) -> Result<(), Stop> {
+        let vr = expected_vr(head.tag, self.signed);
+        let rule = rule_of(head.tag);
+        let Some(vr) = vr.filter(|_| rule != REMOVED) else { return reader.skip(head, depth) };
+        if vr == *b"SQ" {
+            return match rule.action {
+                Action::Keep => {
+                    let items = self.items(reader, head, depth)?;
+                    out.insert(head.tag, Content::Items(items));
+                    Ok(())
+                }
+                // An empty sequence is one without items; no dummy of a sequence means anything.
+                Action::Empty => {
+                    out.insert(head.tag, Content::Items(Vec::new()));
+                    reader.skip(head, depth)
+                }
+                _ => reader.skip(head, depth),
+            };
+        }
+        if head.length == UNDEFINED {
+            return reader.skip(head, depth);
+        }
+        let encoding = reader.encoding;
+        let value = reader.value(head)?;
+        let is_as_expected = head.vr.is_none_or(|written| same_kind(written, vr));
+        let cleaned = if is_as_expected { self.value(rule, head.tag, vr, value, encoding) } else { None };
+        if let Some(value) = cleaned {
+            out.insert(head.tag, Content::Value(vr, value));
+        }
+        Ok(())
+    }
+
+    fn items(&self, reader: &mut Reader, sequence: &Head, depth: usize) -> Result<Vec<Elements>, Stop> {
+        let mut items = Vec::new();
+        reader.each_item(sequence, depth, &mut |reader, item| {
+            let mut elements = Elements::new();
+            while let Some(head) = reader.next_in_item(item)? {
+                self.element(reader, &head, depth + 1, &mut elements)?;
+            }
+            items.push(elements);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// The value that stays; None where the element goes.
+    fn value(&self, rule: Rule, tag: Tag, vr: Vr, value: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
+        if rule.shift
+            && matches!(&vr, b"DA" | b"DT")
+            && let Some(date) = self.shifted(value)
+        {
+            return Some(date.into_bytes());
+        }
+        match rule.action {
+            Action::Remove => None,
+            Action::Empty => Some(Vec::new()),
+            Action::Dummy => dummy(vr).map(<[u8]>::to_vec),
+            Action::MapUid => {
+                let uids: Vec<String> = value
+                    .split(|b| *b == b'\\')
+                    .map(|uid| self.deidentifier.map_uid(&text::code(uid)))
+                    .collect();
+                Some(uids.join("\\").into_bytes())
+            }
+            Action::Keep => kept(tag, vr, value, encoding),
+        }
+    }
+
+    /// A date moved into the past; of a date and time, the date. None for what is no single whole date.
+    fn shifted(&self, value: &[u8]) -> Option<String> {
+        let digits = std::str::from_utf8(text::trim(value)).ok()?.replace('.', "");
+        let is_date = digits.len() >= 8 && digits.bytes().take(8).all(|b| b.is_ascii_digit());
+        let (date, _time) = digits.split_at_checked(8).filter(|_| is_date)?;
+        let number = |range: std::ops::Range<usize>| date.get(range)?.parse::<u32>().ok();
+        let year = i32::try_from(number(0..4)?).ok()?;
+        let moved =
+            NaiveDate::from_ymd_opt(year, number(4..6)?, number(6..8)?)?.checked_sub_days(self.shift)?;
+        Some(moved.format("%Y%m%d").to_string()).filter(|text| text.len() == 8)
+    }
+}
+
+const REMOVED: Rule = Rule { action: Action::Remove, shift: false };
+
+/// The VR that an attribute has by the standard, whatever the file says; None for attributes that it doesn't know.
+fn expected_vr(tag: Tag, signed: bool) -> Option<Vr> {
+    use dicom_core::dictionary::{DataDictionaryEntry, VirtualVr};
+    let vr = match tag.entry()?.vr() {
+        VirtualVr::Exact(vr) => vr,
+        VirtualVr::Xs if signed => VR::SS,
+        VirtualVr::Xs => VR::US,
+        _ => VR::OW,
+    };
+    vr.to_string().as_bytes().try_into().ok()
+}
+
+/// Writers choose among the VRs of binary numbers, and of bytes; text is not taken for either.
+fn same_kind(written: Vr, expected: Vr) -> bool {
+    let is_words = |vr: Vr| matches!(&vr, b"US" | b"SS" | b"OW");
+    written == expected || (is_words(written) && is_words(expected))
+}
+
+/// A value that means nothing (action D). None for binary ones: such attributes go.
+fn dummy(vr: Vr) -> Option<&'static [u8]> {
+    Some(match &vr {
+        b"DA" | b"DT" => b"19000101",
+        b"TM" => b"000000",
+        b"DS" | b"IS" => b"0",
+        b"AS" => b"000Y",
+        b"CS" | b"SH" | b"LO" | b"PN" | b"AE" | b"ST" | b"LT" | b"UT" | b"UC" => b"REMOVED",
+        _ => return None,
+    })
+}
+
+/// A value of the picture's description, in Little Endian, if it is what its VR says.
+fn kept(tag: Tag, vr: Vr, value: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
+    const NUMBERS_LIMIT: usize = 64;
+    let is_text_of = |allowed: fn(u8) -> bool| {
+        text::trim(value).iter().all(|b| allowed(*b))
+            && value.split(|b| *b == b'\\').all(|part| part.len() <= 17)
+    };
+    let is_clean = match &vr {
+        b"DS" | b"IS" => text::numbers(value, NUMBERS_LIMIT).is_ok(),
+        // RescaleType and ModalityLUTType are LO, but hold terms of the standard such as HU.
+        b"CS" | b"LO" => {
+            is_text_of(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b' ' | b'_' | b'\\'))
+        }
+        b"UI" => text::trim(value).iter().all(|b| b.is_ascii_digit() || *b == b'.') && value.len() <= 64,
+        b"US" | b"SS" => value.len().is_multiple_of(2) && value.len() <= 8,
+        b"OW" => value.len().is_multiple_of(2) && matches!(tag, tag::LUT_DATA | tag::LUT_DESCRIPTOR),
+        _ => false,
+    };
+    let is_words = matches!(&vr, b"US" | b"SS" | b"OW");
+    is_clean.then(|| match is_words && encoding.big_endian {
+        true => value.chunks_exact(2).flat_map(|pair| [pair[1], pair[0]]).collect(),
+        false if is_words => value.to_vec(),
+        false => text::trim(value).to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::{CtImage, Syntax};
+    use crate::{HeaderRead, read_header};
+
+    const CANARY: &[u8] = b"CANARY^JOHN ";
+
+    fn deidentifier() -> Deidentifier {
+        Deidentifier::new(&Secret::new([7; 32]))
+    }
+
+    fn attributes_of(file: &[u8]) -> Attributes {
+        match read_header(file, file.len() as u64) {
+            HeaderRead::Complete(attributes) => *attributes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The file with more elements before its pixel data.
+    fn with_elements(file: &[u8], elements: &[u8]) -> Vec<u8> {
+        let head_length = if file.windows(4).any(|w| w == [0xE0, 0x7F, 0x10, 0x00]) { 12 } else { 0 };
+        let at = attributes_of(file).pixel_offset.unwrap() as usize - head_length;
+        [&file[..at], elements, &file[at..]].concat()
+    }
+
+    /// An element of each attribute of the table, of whole groups and of private ones, all with the canary.
+    fn canaries() -> Vec<u8> {
+        let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
+        let named = include_str!("confidentiality.tsv").lines().filter(|line| !line.starts_with('#'));
+        let mut tags: Vec<Tag> = named.map(|line| tag_of(&line[..9])).collect();
+        assert_eq!(tags.len(), 621);
+        tags.extend([Tag::new(0x0009, 0x0010), Tag::new(0x0029, 0x1010), Tag::new(0x0010, 0x9998)]);
+        for tag in tags.into_iter().filter(|tag| tag.group() != 0x0002) {
+            match expected_vr(tag, false).unwrap_or(*b"LO") {
+                vr if vr == *b"SQ" => {
+                    writer.head(tag, vr, UNDEFINED);
+                    writer.head(tag::ITEM, vr, UNDEFINED);
+                    writer.put(tag::PATIENT_NAME, *b"PN", CANARY);
+                    writer.put(Tag::new(0x0009, 0x1001), *b"LO", CANARY);
+                    writer.head(tag::ITEM_DELIMITATION, vr, 0);
+                    writer.head(tag::SEQUENCE_DELIMITATION, vr, 0);
+                }
+                vr => writer.put(tag, vr, CANARY),
+            }
+        }
+        writer.bytes
+    }
+
+    fn tag_of(text: &str) -> Tag {
+        let text = text.replace("oooo", "0011").replace('x', "0");
+        let (group, element) = text.split_once(',').unwrap();
+        Tag::new(u16::from_str_radix(group, 16).unwrap(), u16::from_str_radix(element, 16).unwrap())
+    }
+
+    #[test]
+    fn no_identity_survives_from_any_attribute_of_the_table() {
+        let image = CtImage {
+            patient_name: "CANARY^JOHN".into(),
+            patient_id: "CANARY^JOHN".into(),
+            ..CtImage::default()
+        };
+        let file = with_elements(&image.to_bytes(Syntax::ExplicitLittle), &canaries());
+        let clean = deidentifier().apply(&file).unwrap();
+        assert!(file.windows(6).filter(|w| w == b"CANARY").count() > 620);
+        assert!(!clean.windows(6).any(|w| w == b"CANARY"));
+        assert!(!clean.windows(4).any(|w| w == b"JOHN"));
+        let attributes = attributes_of(&clean);
+        assert_eq!(attributes.patient_id, Secret::new([7; 32]).patient("CANARY^JOHN").as_str());
+    }
+
+    #[test]
+    fn no_identity_survives_in_a_value_of_what_may_stay() {
+        let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
+        for tag in crate::confidentiality::KEPT.iter().filter(|tag| tag.group() != 0x0028) {
+            match expected_vr(*tag, false).unwrap() {
+                vr if vr == *b"SQ" => {
+                    writer.head(*tag, vr, UNDEFINED);
+                    writer.head(tag::ITEM, vr, UNDEFINED);
+                    writer.put(Tag::new(0x0028, 0x1054), *b"LO", b"Canary");
+                    writer.put(tag::RESCALE_INTERCEPT, *b"LT", b"Canary");
+                    writer.head(tag::ITEM_DELIMITATION, vr, 0);
+                    writer.head(tag::SEQUENCE_DELIMITATION, vr, 0);
+                }
+                vr if matches!(*tag, tag::IMAGE_ORIENTATION_PATIENT | tag::IMAGE_POSITION_PATIENT) => {
+                    writer.put(*tag, vr, b"");
+                }
+                vr => writer.put(*tag, vr, b"Canary"),
+            }
+        }
+        writer.put(tag::SOP_CLASS_UID, *b"UI", b"1.2.840.10008.5.1.4.1.1.2.Canary");
+        let file = with_elements(&CtImage::default().to_bytes(Syntax::ExplicitLittle), &writer.bytes);
+        let clean = deidentifier().apply(&file).unwrap();
+        assert!(!clean.windows(6).any(|w| w == b"Canary"));
+    }
+
+    #[test]
+    fn pixels_and_geometry_stay_whatever_the_syntax() {
+        let image = CtImage {
+            rows: 2,
+            columns: 2,
+            pixels: vec![-1000, 0, 7, 3000],
+            signed: true,
+            window: Some((300.0, 2000.0)),
+            rescale_intercept: -24.0,
+            orientation: Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]),
+            ..CtImage::default()
+        };
+        let reference = deidentifier().apply(&image.to_bytes(Syntax::ExplicitLittle)).unwrap();
+        for syntax in [Syntax::ImplicitLittle, Syntax::ExplicitBig] {
+            assert_eq!(deidentifier().apply(&image.to_bytes(syntax)).unwrap(), reference, "{syntax:?}");
+        }
+        let before = decode(&image.to_bytes(Syntax::ExplicitLittle)).unwrap();
+        let after = decode(&reference).unwrap();
+        assert_eq!(before.stored, after.stored);
+        assert_eq!(before.pixel_digest(), after.pixel_digest());
+        assert_eq!(before.voi(), after.voi());
+        assert_eq!(before.attributes.orientation, after.attributes.orientation);
+        assert_eq!(before.attributes.pixel_spacing, after.attributes.pixel_spacing);
+    }
+
+    #[test]
+    fn uids_and_dates_change_by_key_and_stay_related() {
+        let of = |date: &str, uid: &str, secret: u8| {
+            let image = CtImage { date: date.into(), sop_instance_uid: uid.into(), ..CtImage::default() };
+            Deidentifier::new(&Secret::new([secret; 32]))
+                .apply(&image.to_bytes(Syntax::ExplicitLittle))
+                .unwrap()
+        };
+        let date = |file: &[u8]| {
+            let at = file.windows(6).position(|w| w == [8, 0, 0x20, 0, b'D', b'A']).unwrap();
+            NaiveDate::parse_from_str(std::str::from_utf8(&file[at + 8..at + 16]).unwrap(), "%Y%m%d").unwrap()
+        };
+        let (one, later) = (of("20200228", "2.25.11", 1), of("20200301", "2.25.12", 1));
+        assert_eq!((date(&later) - date(&one)).num_days(), 2);
+        assert!(date(&one) < NaiveDate::from_ymd_opt(2020, 2, 28).unwrap());
+        assert_ne!(date(&of("20200228", "2.25.11", 2)), date(&one));
+        assert_ne!(attributes_of(&one).sop_instance_uid, attributes_of(&later).sop_instance_uid);
+        assert_eq!(attributes_of(&one).series_instance_uid, attributes_of(&later).series_instance_uid);
+        assert_eq!(
+            attributes_of(&one).sop_instance_uid,
+            Deidentifier::new(&Secret::new([1; 32])).map_uid("2.25.11")
+        );
+        assert!(attributes_of(&one).sop_instance_uid.len() <= 64);
+    }
+
+    #[test]
+    fn what_is_no_image_is_not_let_through() {
+        assert_eq!(deidentifier().apply(b"").unwrap_err().reason, Reason::Empty);
+    }
+}

@@ -1,0 +1,186 @@
+//! A whole file decoded: its attributes and its grey pixels.
+
+use modiolus_pipeline::{Digest, Reason, Refusal};
+
+use crate::attributes::Attributes;
+use crate::codec;
+use crate::element::{Head, Reader, Stop, UNDEFINED, refuse};
+use crate::header::{HeaderRead, open, read_header};
+use crate::lut::{Lut, Voi, window};
+use crate::tag;
+use crate::transfer::{Storage, TransferSyntax};
+
+/// One image of a scan with its pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// What the header says.
+    pub attributes: Attributes,
+    /// Rows times Columns stored values, row by row: only the stored bits, with their sign. Unsigned 32-bit values
+    /// above `i32::MAX` are held as `i32::MAX`.
+    pub stored: Vec<i32>,
+    modality_lut: Option<Lut>,
+    voi_lut: Option<Lut>,
+}
+
+impl Instance {
+    /// The values that the modality means (Hounsfield units for CT): by the Modality LUT if there is one, else stored
+    /// value times RescaleSlope plus RescaleIntercept. Source: PS3.3 C.11.1.
+    #[allow(clippy::cast_possible_truncation)] // f32 holds 16-bit values after any sensible rescale
+    pub fn modality_values(&self) -> Vec<f32> {
+        if let Some(lut) = &self.modality_lut {
+            return self.stored.iter().map(|stored| f32::from(lut.map(*stored))).collect();
+        }
+        let slope = self.attributes.rescale_slope.unwrap_or(1.0);
+        let intercept = self.attributes.rescale_intercept.unwrap_or(0.0);
+        self.stored.iter().map(|stored| (f64::from(*stored) * slope + intercept) as f32).collect()
+    }
+
+    /// What turns modality values into what people look at: the VOI LUT if there is one, else the first window that
+    /// the standard allows. Source: PS3.3 C.11.2.
+    pub fn voi(&self) -> Voi {
+        self.voi_lut.clone().map_or_else(|| window(&self.attributes), Voi::Lut)
+    }
+
+    /// Whether the lowest value is to be shown white.
+    pub fn is_monochrome1(&self) -> bool {
+        self.attributes.is_monochrome1()
+    }
+}
+
+impl Instance {
+    /// What two slices share if they show the same: their size and modality values, however these are stored.
+    pub fn pixel_digest(&self) -> Digest {
+        let sides = [self.attributes.rows, self.attributes.columns, u32::from(self.is_monochrome1())];
+        let sides: Vec<u8> = sides.iter().flat_map(|side| side.to_le_bytes()).collect();
+        // Adding zero turns -0.0 into 0.0.
+        let values: Vec<u8> =
+            self.modality_values().iter().flat_map(|value| (value + 0.0).to_le_bytes()).collect();
+        Digest::of_parts([&sides[..], &values])
+    }
+}
+
+/// Decodes a whole file.
+///
+/// Limits are checked before anything is allocated: memory use is at most the file's length, and 16 bytes for each of
+/// Rows times Columns pixels (at most 8192 x 8192).
+///
+/// # Errors
+/// The reasons of [`read_header`], and [`Reason::Truncated`] or [`Reason::MalformedAttribute`] where the compressed
+/// pixels are damaged.
+pub fn decode(bytes: &[u8]) -> Result<Instance, Refusal> {
+    let attributes = match read_header(bytes, bytes.len() as u64) {
+        HeaderRead::Complete(attributes) => *attributes,
+        HeaderRead::Refused { refusal, .. } => return Err(refusal),
+        HeaderRead::NeedMore { .. } => {
+            return Err(Refusal::new(Reason::Truncated, "it ends inside its header"));
+        }
+    };
+    read_pixels(bytes, attributes).map_err(|stop| match stop {
+        Stop::Refuse(refusal) => refusal,
+        Stop::Need(_) => {
+            Refusal::new(Reason::Truncated, "it ends inside an attribute; export or copy it again")
+        }
+    })
+}
+
+fn read_pixels(bytes: &[u8], attributes: Attributes) -> Result<Instance, Stop> {
+    let mut reader = open(bytes, bytes.len() as u64, drop)?;
+    let (mut modality_lut, mut voi_lut) = (None, None);
+    while let Some(head) = reader.next_head()? {
+        match head.tag {
+            tag::MODALITY_LUT_SEQUENCE => {
+                modality_lut = Lut::read(&mut reader, &head, attributes.is_signed())?
+            }
+            // Its input is the modality LUT's output, which is signed only where rescaling makes it so.
+            tag::VOI_LUT_SEQUENCE => {
+                let signed = modality_lut.is_none()
+                    && (attributes.is_signed() || attributes.rescale_intercept.is_some_and(|b| b < 0.0));
+                voi_lut = Lut::read(&mut reader, &head, signed)?;
+            }
+            tag::PIXEL_DATA => {
+                let stored = stored_values(&mut reader, &head, &attributes)?;
+                return Ok(Instance { attributes, stored, modality_lut, voi_lut });
+            }
+            _ => reader.skip(&head, 0)?,
+        }
+    }
+    Err(refuse(Reason::NoPixels, "it has no PixelData (7FE0,0010)"))
+}
+
+fn stored_values(reader: &mut Reader, head: &Head, attributes: &Attributes) -> Result<Vec<i32>, Stop> {
+    // The header's admission bounds both sides, so this can't overflow.
+    let count = attributes.rows as usize * attributes.columns as usize;
+    let storage = TransferSyntax::of(&attributes.transfer_syntax_uid).storage;
+    let keep = |raw: u32| stored_bits(raw, attributes);
+    match storage {
+        Storage::Native => {
+            let length = count as u64 * u64::from(attributes.bits_allocated / 8);
+            // Eight-bit pixels in words of Big Endian stand swapped, two and two (PS3.5 section 8.1.2).
+            if reader.encoding.big_endian && attributes.bits_allocated == 8 && head.vr == Some(*b"OW") {
+                let whole = reader.slice(head.value_at, u64::from(head.length))?;
+                let swapped: Vec<u8> = whole.chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect();
+                return Ok(swapped.into_iter().take(count).map(|byte| keep(byte.into())).collect());
+            }
+            let value = reader.slice(head.value_at, length)?;
+            Ok(native(value, reader.encoding, attributes.bits_allocated).map(keep).collect())
+        }
+        Storage::Rle => {
+            let frame = fragments(reader, head)?;
+            let samples =
+                codec::rle(&frame, count, attributes.bits_allocated as usize / 8).map_err(Stop::Refuse)?;
+            Ok(samples.into_iter().map(keep).collect())
+        }
+        Storage::Jpeg => {
+            let frame = fragments(reader, head)?;
+            let samples = codec::jpeg(&frame, attributes.rows, attributes.columns, attributes.bits_allocated)
+                .map_err(Stop::Refuse)?;
+            Ok(samples.into_iter().map(keep).collect())
+        }
+        Storage::Unsupported => Err(refuse(Reason::UnsupportedTransferSyntax, "its pixels can't be decoded")),
+    }
+}
+
+fn native(
+    value: &[u8],
+    encoding: crate::element::Encoding,
+    bits_allocated: u32,
+) -> Box<dyn Iterator<Item = u32> + '_> {
+    match bits_allocated {
+        8 => Box::new(value.iter().map(|byte| u32::from(*byte))),
+        16 => Box::new(value.chunks_exact(2).map(move |c| u32::from(encoding.u16([c[0], c[1]])))),
+        _ => Box::new(value.chunks_exact(4).map(move |c| encoding.u32([c[0], c[1], c[2], c[3]]))),
+    }
+}
+
+/// The stored bits of an allocated cell, with their sign. What other bits hold (overlays, padding) goes.
+/// Source: PS3.5 section 8.1.1.
+fn stored_bits(raw: u32, attributes: &Attributes) -> i32 {
+    let (stored, high) = (attributes.bits_stored, attributes.high_bit);
+    // Shifts by at most 31: admission has checked 1 <= stored <= high + 1 <= 32.
+    let top_aligned = raw << (31 - high.min(31));
+    let shift = 32 - stored.clamp(1, 32);
+    if attributes.is_signed() {
+        top_aligned.cast_signed() >> shift
+    } else {
+        i32::try_from(top_aligned >> shift).unwrap_or(i32::MAX)
+    }
+}
+
+/// The fragments of one encapsulated frame, joined; the first item is the offset table (PS3.5 section A.4).
+fn fragments(reader: &mut Reader, head: &Head) -> Result<Vec<u8>, Stop> {
+    let mut frame = Vec::new();
+    let mut is_offset_table = true;
+    while let Some(item) = reader.next_item(head)? {
+        if item.length == UNDEFINED {
+            return Err(refuse(
+                Reason::MalformedAttribute,
+                "PixelData (7FE0,0010) has a fragment without length",
+            ));
+        }
+        let fragment = reader.value(&item)?;
+        if !std::mem::take(&mut is_offset_table) {
+            frame.extend_from_slice(fragment);
+        }
+    }
+    Ok(frame)
+}
