@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use modiolus_imaging::{Frame, Image8, Mask, anatomy, frame};
+use modiolus_imaging::{Frame, Image8, Mask, anatomy};
 use modiolus_pipeline::{Digest, Plan, plan};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -65,10 +65,6 @@ pub struct Batch {
 /// # Errors
 /// When the picture is too large for it.
 pub fn frame_of(image: &Image8, input: &plan::Input) -> Result<Frame, Error> {
-    let input = match *input {
-        plan::Input::Fit { size } => frame::Input::Fit { size: size as usize },
-        plan::Input::Native { multiple, .. } => frame::Input::Native { multiple: multiple as usize },
-    };
     Ok(Frame::of(image.rows(), image.columns(), anatomy::crop_box(image), input)?)
 }
 

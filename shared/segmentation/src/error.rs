@@ -1,6 +1,7 @@
 //! What can go wrong with networks.
 
 use modiolus_imaging::grid::GridError;
+use modiolus_pipeline::StageError;
 use modiolus_pipeline::plan::BadPlan;
 
 /// An error of training or prediction; the text says what is wrong and what to do.
@@ -49,4 +50,23 @@ pub enum Error {
     /// An error of libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+}
+
+/// What a stage says of it: only missing memory may be there at another attempt.
+impl From<Error> for StageError {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Stopped => Self::interrupted(),
+            Error::Torch(torch) if torch.to_string().contains("out of memory") => Self::retryable(
+                "out-of-memory",
+                "libtorch found no memory: give the worker more, or use a smaller plan",
+            ),
+            Error::Plan(_) => Self::permanent("bad-plan", error),
+            Error::File { .. } => Self::permanent("model-unusable", error),
+            Error::Data(_) | Error::Size(_) => Self::permanent("data-unusable", error),
+            Error::Diverged { .. } => Self::permanent("diverged", error),
+            Error::Memory { .. } => Self::permanent("plan-too-large", error),
+            Error::Torch(_) => Self::permanent("libtorch", error),
+        }
+    }
 }

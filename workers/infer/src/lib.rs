@@ -1,1 +1,194 @@
-//! To be written.
+//! Infer: prepared images and a model -> masks and measurements.
+
+use std::sync::{Arc, Mutex};
+
+use modiolus_imaging::frame::PreparedFrame;
+use modiolus_imaging::measure::Measurements;
+use modiolus_imaging::{Image8, overlay, png};
+use modiolus_pipeline::job::SliceRef;
+use modiolus_pipeline::job::infer::InferJob;
+use modiolus_pipeline::{
+    Effects, ModelVersion, ObjectKey, Objects, Progress, ProgressEvent, Read, Stage, StageError,
+};
+use modiolus_segmentation::{Device, ModelFile, Predictor};
+use rayon::prelude::*;
+
+/// The stage. It keeps the model that it used last.
+#[derive(Debug)]
+pub struct InferStage {
+    device: Device,
+    loaded: Mutex<Option<(ModelVersion, Arc<Predictor>)>>,
+}
+
+impl InferStage {
+    /// The stage on a device.
+    pub fn new(device: Device) -> Self {
+        Self { device, loaded: Mutex::new(None) }
+    }
+
+    fn predictor(&self, job: &InferJob, objects: &Objects) -> Result<Arc<Predictor>, StageError> {
+        let mut loaded =
+            self.loaded.lock().map_err(|_| StageError::retryable("stage-broken", "a job panicked"))?;
+        let predictor = match loaded.as_ref() {
+            Some((version, predictor)) if *version == job.model => predictor.clone(),
+            _ => {
+                let bytes = objects.require(&ObjectKey::Model(job.model.clone()))?;
+                if ModelVersion::of_file(bytes) != job.model {
+                    let text = format!("the file of model {} is not the one that was stored", job.model);
+                    return Err(StageError::permanent("digest-mismatch", text));
+                }
+                Arc::new(Predictor::new(ModelFile::decode(bytes)?, self.device))
+            }
+        };
+        if predictor.plan().id() != job.plan {
+            let text =
+                format!("pictures were prepared for {}, model {} has another plan", job.plan, job.model);
+            return Err(StageError::permanent("wrong-plan", text));
+        }
+        *loaded = Some((job.model.clone(), predictor.clone()));
+        Ok(predictor)
+    }
+}
+
+impl Stage for InferStage {
+    type Job = InferJob;
+
+    fn needs(&self, job: &InferJob, _have: &Objects) -> Vec<Read> {
+        let slices = job.slices.iter().map(|slice| Keys::of(job, slice));
+        let inputs = slices.flat_map(|keys| [keys.image, keys.prepared, keys.frame]);
+        [ObjectKey::Model(job.model.clone())].into_iter().chain(inputs).map(Read::whole).collect()
+    }
+
+    fn run(&self, job: &InferJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
+        let predictor = self.predictor(job, objects)?;
+        let draw = |slice: &SliceRef| {
+            if progress.is_stopping() {
+                return Err(StageError::interrupted());
+            }
+            let drawn = draw(&predictor, &Keys::of(job, slice), objects)?;
+            progress.tell(ProgressEvent::Units { done: 1 });
+            Ok(drawn)
+        };
+        let drawn: Vec<Effects> = job.slices.par_iter().map(draw).collect::<Result<_, _>>()?;
+        Ok(Effects { put: drawn.into_iter().flat_map(|effects| effects.put).collect(), publish: Vec::new() })
+    }
+}
+
+/// The objects of one slice.
+struct Keys {
+    image: ObjectKey,
+    prepared: ObjectKey,
+    frame: ObjectKey,
+    mask: ObjectKey,
+    probability: ObjectKey,
+    overlay: ObjectKey,
+    measurements: ObjectKey,
+}
+
+impl Keys {
+    fn of(job: &InferJob, slice: &SliceRef) -> Self {
+        let (patient, id) = (|| slice.patient.clone(), || slice.slice.clone());
+        let (plan, model) = (|| job.plan.clone(), || job.model.clone());
+        Self {
+            image: ObjectKey::Image(patient(), id()),
+            prepared: ObjectKey::Prepared(plan(), patient(), id()),
+            frame: ObjectKey::Frame(plan(), patient(), id()),
+            mask: ObjectKey::Mask(model(), patient(), id()),
+            probability: ObjectKey::Probability(model(), patient(), id()),
+            overlay: ObjectKey::Overlay(model(), patient(), id()),
+            measurements: ObjectKey::Measurements(model(), patient(), id()),
+        }
+    }
+}
+
+fn draw(predictor: &Predictor, keys: &Keys, objects: &Objects) -> Result<Effects, StageError> {
+    let image = picture(&keys.image, objects)?;
+    let prepared = picture(&keys.prepared, objects)?;
+    let PreparedFrame { frame, spacing_mm } = objects.require_json(&keys.frame)?;
+    let misfit = |error| StageError::permanent("frame-misfit", format!("{}: {error}", keys.frame));
+    let probability = frame.undo_probability(&predictor.predict(&prepared)?).map_err(misfit)?;
+    let mask = predictor.threshold(&probability);
+    let overlay = overlay::overlay(&image, &mask, None).map_err(misfit)?;
+    let mut effects = Effects::default();
+    effects.put(keys.mask.clone(), png::encode_mask(&mask));
+    let byte = |p: &f32| (p.clamp(0.0, 1.0) * 255.0).round() as u8;
+    effects.put(keys.probability.clone(), png::encode_grey(&probability.map(byte)));
+    effects.put(keys.overlay.clone(), png::encode_rgb(&overlay));
+    effects.put_json(keys.measurements.clone(), &Measurements::of(&mask, spacing_mm));
+    Ok(effects)
+}
+
+fn picture(key: &ObjectKey, objects: &Objects) -> Result<Image8, StageError> {
+    let broken = |error| StageError::permanent("picture-unreadable", format!("{key}: {error}"));
+    png::decode_grey(objects.require(key)?).map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_imaging::{Frame, Grid, anatomy};
+    use modiolus_pipeline::{Digest, Fetched, Object, PatientKey, Plan, plan};
+    use modiolus_segmentation::{Network, Origin};
+
+    use super::*;
+
+    fn model() -> Vec<u8> {
+        let plan = Plan { network: plan::Network::Unet { levels: 2, features: 2 }, ..Plan::default() };
+        let weights = Network::seeded(&plan, Device::CPU).unwrap().weights().unwrap();
+        ModelFile { origin: Origin::new(plan, 0, None), weights }.encode().unwrap()
+    }
+
+    /// A job of two slices and everything that it reads.
+    fn job(model: &[u8]) -> (InferJob, Objects) {
+        let plan = ModelFile::decode(model).unwrap().origin.plan;
+        let patient: PatientKey = "P-1".parse().unwrap();
+        let slices =
+            ["s-1", "s-2"].map(|id| SliceRef { patient: patient.clone(), slice: id.parse().unwrap() });
+        let job = InferJob { slices: slices.to_vec(), model: ModelVersion::of_file(model), plan: plan.id() };
+        let mut objects = Objects::default();
+        let mut add = |key, bytes: Vec<u8>| objects.insert(key, Fetched::Found(Object::whole(bytes)));
+        add(ObjectKey::Model(job.model.clone()), model.to_vec());
+        for slice in &slices {
+            let keys = Keys::of(&job, slice);
+            let image = Grid::from_fn(75, 61, |row, column| (row * 3 + column) as u8).unwrap();
+            let frame = Frame::of(75, 61, anatomy::crop_box(&image), &plan.input).unwrap();
+            add(keys.image, png::encode_grey(&image));
+            add(keys.prepared, png::encode_grey(&frame.apply(&image).unwrap()));
+            let frame = PreparedFrame { frame, spacing_mm: Some([0.5, 0.5]) };
+            add(keys.frame, serde_json::to_vec(&frame).unwrap());
+        }
+        (job, objects)
+    }
+
+    #[test]
+    fn masks_have_the_slice_s_size_and_measure_what_they_show() {
+        let (job, objects) = job(&model());
+        let stage = InferStage::new(Device::CPU);
+        assert!(stage.needs(&job, &objects).iter().all(|read| objects.found(&read.key).is_some()));
+        let effects = stage.run(&job, &objects, &Progress::default()).unwrap();
+        assert_eq!((effects.put.len(), effects.publish.len()), (8, 0));
+        let mask = png::decode_mask(&effects.put[0].1).unwrap();
+        assert_eq!(mask.size(), (75, 61));
+        let probability = png::decode_grey(&effects.put[1].1).unwrap();
+        assert!(mask.values().iter().zip(probability.values()).all(|(&set, &p)| !set || p >= 128));
+        let measured: Measurements = serde_json::from_slice(&effects.put[3].1).unwrap();
+        assert_eq!(measured.electrode_px, mask.count());
+        assert_eq!(measured.area_mm2, Some(mask.count() as f64 * 0.25));
+        let again = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap();
+        assert_eq!(again.put, effects.put);
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_model_is_refused() {
+        let (job, mut objects) = job(&model());
+        objects.insert(
+            ObjectKey::Model(job.model.clone()),
+            Fetched::Found(Object::whole(&b"\xff\xd8\xff\xe0"[..])),
+        );
+        let error = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap_err();
+        assert_eq!(error.code, "digest-mismatch");
+        let job = InferJob { plan: modiolus_pipeline::PlanId::derived(&Digest::of("x")), ..job };
+        objects.insert(ObjectKey::Model(job.model.clone()), Fetched::Found(Object::whole(model())));
+        let error = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap_err();
+        assert_eq!(error.code, "wrong-plan");
+    }
+}

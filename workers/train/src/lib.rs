@@ -1,1 +1,198 @@
-//! To be written.
+//! Train: dataset, plan and checkpoint -> next checkpoint, at the end a candidate model and its gate.
+
+pub mod dataset;
+
+mod gate;
+
+use std::sync::{Arc, Mutex};
+
+use modiolus_imaging::png;
+use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, Sample, TrainJob};
+use modiolus_pipeline::models::CurrentModel;
+use modiolus_pipeline::{
+    Digest, Effects, ModelVersion, ObjectKey, Objects, Plan, PlanId, Progress, ProgressEvent, Read, Stage,
+    StageError,
+};
+use modiolus_segmentation::{Checkpoint, Data, Device, ModelFile, Picture, Predictor, Training};
+use rayon::prelude::*;
+
+pub use dataset::{BadPair, Pair, assemble};
+
+/// The stage. It keeps the pictures of the last segment, which the next one needs again.
+#[derive(Debug)]
+pub struct TrainStage {
+    device: Device,
+    threads: usize,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// A dataset's pictures, as they are and as a plan's network sees them.
+#[derive(Debug)]
+struct Loaded {
+    dataset: Digest,
+    plan: PlanId,
+    samples: Vec<Sample>,
+    pictures: Vec<Picture>,
+    data: Data,
+}
+
+impl TrainStage {
+    /// The stage on a device. `threads` is how many libtorch may use for one operation: only for the same number are two
+    /// trainings the same bit for bit.
+    pub fn new(device: Device, threads: usize) -> Self {
+        Self { device, threads, loaded: Mutex::new(None) }
+    }
+
+    fn loaded(&self, job: &TrainJob) -> Option<Arc<Loaded>> {
+        let loaded = self.loaded.lock().ok()?.clone()?;
+        (loaded.dataset == job.dataset && loaded.plan == job.plan).then_some(loaded)
+    }
+
+    fn load(&self, job: &TrainJob, plan: &Plan, objects: &Objects) -> Result<Arc<Loaded>, StageError> {
+        if let Some(loaded) = self.loaded(job) {
+            return Ok(loaded);
+        }
+        let Dataset { samples } = objects.require_json(&ObjectKey::Dataset(job.dataset))?;
+        let read = |sample: &Sample| picture(sample, objects);
+        let pictures: Vec<Picture> = samples.par_iter().map(read).collect::<Result<_, _>>()?;
+        let data = Data::new(&pictures, plan)?;
+        let loaded = Loaded { dataset: job.dataset, plan: job.plan.clone(), samples, pictures, data };
+        let loaded = Arc::new(loaded);
+        if let Ok(mut last) = self.loaded.lock() {
+            *last = Some(loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    /// The training as the segment before left it, and the metrics of its epochs.
+    fn training(
+        &self,
+        job: &TrainJob,
+        plan: Plan,
+        objects: &Objects,
+    ) -> Result<(Training, Vec<EpochMetrics>), StageError> {
+        let Some(key) = job.previous_checkpoint() else {
+            let base = job.base.as_ref().map(|version| model(version, objects)).transpose()?;
+            let training =
+                Training::start(plan, base.as_ref(), Some(job.dataset), self.device, self.threads)?;
+            return Ok((training, Vec::new()));
+        };
+        let checkpoint = Checkpoint::decode(objects.require(&key)?)?;
+        let (found, due) = (&checkpoint.model.origin, job.segment * job.epochs_per_segment);
+        if found.plan != plan || found.epoch != due || found.dataset != Some(job.dataset) {
+            let text =
+                format!("{key} is of another training: it has {} epochs where {due} are due", found.epoch);
+            return Err(StageError::permanent("wrong-checkpoint", text));
+        }
+        let log = previous_log(job).map(|key| objects.require_json(&key)).transpose()?.unwrap_or_default();
+        Ok((Training::resume(&checkpoint, self.device, self.threads)?, log))
+    }
+
+    fn gate(
+        &self,
+        job: &TrainJob,
+        candidate: (ModelVersion, ModelFile),
+        loaded: &Loaded,
+        objects: &Objects,
+    ) -> Result<Gate, StageError> {
+        let held_out = loaded.data.is_held_out();
+        let judges =
+            loaded.samples.iter().zip(&loaded.pictures).filter(|(sample, _)| sample.held_out == held_out);
+        let judges: Vec<_> = judges
+            .map(|(s, picture)| gate::Judge {
+                patient: &s.patient,
+                image: &picture.image,
+                mask: &picture.mask,
+            })
+            .collect();
+        let rival = job
+            .rival
+            .as_ref()
+            .map(|version| Ok::<_, StageError>((version.clone(), model(version, objects)?)));
+        let rival = rival.transpose()?.map(|(version, model)| (version, Predictor::new(model, self.device)));
+        let rival = rival.as_ref().map(|(version, predictor)| (version.clone(), predictor));
+        let predictor = Predictor::new(candidate.1, self.device);
+        Ok(gate::gate((candidate.0, &predictor), rival, &judges, held_out)?)
+    }
+}
+
+impl Stage for TrainStage {
+    type Job = TrainJob;
+
+    fn needs(&self, job: &TrainJob, have: &Objects) -> Vec<Read> {
+        let dataset = ObjectKey::Dataset(job.dataset);
+        let mut keys = vec![ObjectKey::Plan(job.plan.clone()), dataset.clone(), ObjectKey::CurrentModel];
+        keys.extend(job.previous_checkpoint());
+        keys.extend(previous_log(job));
+        keys.extend(job.base.iter().chain(&job.rival).cloned().map(ObjectKey::Model));
+        // A dataset that can't be read is `run`'s to report.
+        if self.loaded(job).is_none()
+            && let Ok(Dataset { samples }) = have.require_json(&dataset)
+        {
+            keys.extend(samples.iter().flat_map(|sample| [sample.image, sample.mask]).map(ObjectKey::Sample));
+        }
+        keys.into_iter().map(Read::whole).collect()
+    }
+
+    fn run(&self, job: &TrainJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
+        let plan: Plan = objects.require_json(&ObjectKey::Plan(job.plan.clone()))?;
+        let to = (job.segment + 1).saturating_mul(job.epochs_per_segment);
+        if plan.id() != job.plan || job.epochs_per_segment == 0 || plan.check().is_err() {
+            return Err(StageError::permanent("bad-plan", format!("{} can't be carried out", job.plan)));
+        }
+        let loaded = self.load(job, &plan, objects)?;
+        let (mut training, mut log) = self.training(job, plan.clone(), objects)?;
+        let stop = || progress.is_stopping();
+        let mut tell = |metrics: &EpochMetrics| progress.tell(ProgressEvent::Epoch(metrics.clone()));
+        log.extend(training.train_epochs(&loaded.data, to, &stop, &mut tell)?);
+
+        let mut effects = Effects::default();
+        effects.put(job.checkpoint(), training.checkpoint()?.encode()?);
+        effects.put_json(log_key(job), &log);
+        if to < plan.epochs {
+            effects.publish(&job.next());
+            return Ok(effects);
+        }
+        let model = training.model()?;
+        let bytes = model.encode()?;
+        let version = ModelVersion::of_file(&bytes);
+        let gate = self.gate(job, (version.clone(), model), &loaded, objects)?;
+        effects.put(ObjectKey::Model(version.clone()), bytes);
+        effects.put_json(ObjectKey::ModelPlan(version.clone()), &plan);
+        effects.put_json(ObjectKey::Gate(version.clone()), &gate);
+        if gate.promoted {
+            let before = objects.found(&ObjectKey::CurrentModel).is_some();
+            let before = before.then(|| objects.require_json(&ObjectKey::CurrentModel)).transpose()?;
+            effects.put_json(ObjectKey::CurrentModel, &CurrentModel::promote(before, version));
+        }
+        Ok(effects)
+    }
+}
+
+fn log_key(job: &TrainJob) -> ObjectKey {
+    ObjectKey::TrainingLog { training: job.training.clone(), segment: job.segment }
+}
+
+fn previous_log(job: &TrainJob) -> Option<ObjectKey> {
+    let segment = job.segment.checked_sub(1)?;
+    Some(ObjectKey::TrainingLog { training: job.training.clone(), segment })
+}
+
+fn model(version: &ModelVersion, objects: &Objects) -> Result<ModelFile, StageError> {
+    Ok(ModelFile::decode(objects.require(&ObjectKey::Model(version.clone()))?)?)
+}
+
+fn picture(sample: &Sample, objects: &Objects) -> Result<Picture, StageError> {
+    let bytes = |digest: Digest| objects.require(&ObjectKey::Sample(digest));
+    let broken = |digest| {
+        move |error| {
+            StageError::permanent("sample-unreadable", format!("{}: {error}", ObjectKey::Sample(digest)))
+        }
+    };
+    let image = png::decode_grey(bytes(sample.image)?).map_err(broken(sample.image))?;
+    let mask = png::decode_mask(bytes(sample.mask)?).map_err(broken(sample.mask))?;
+    Ok(Picture { image, mask, held_out: sample.held_out })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! From pairs of pictures and masks to a dataset that is split without leaks.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use modiolus_imaging::grid::GridError;
+use modiolus_imaging::png::{self, PngError};
+use modiolus_pipeline::job::train::{Dataset, Sample};
+use modiolus_pipeline::{Digest, ObjectKey, Plan};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// The share of a picture above which its mask can't be an electrode array: arrays cover 0.1 to 2 % of a slice.
+const MOST_ELECTRODE: f64 = 0.5;
+
+/// A picture with its true mask, both as PNG bytes.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The picture's name.
+    pub name: String,
+    /// Whose it is.
+    pub patient: String,
+    /// The picture.
+    pub image: Vec<u8>,
+    /// The mask, of the same size: nonzero is electrode.
+    pub mask: Vec<u8>,
+}
+
+/// A pair that can't be learned from, by its name.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPair {
+    /// The picture can't be read.
+    #[error("{0}: the picture: {1}")]
+    Image(String, PngError),
+    /// The mask can't be read.
+    #[error("{0}: the mask: {1}")]
+    Mask(String, PngError),
+    /// Picture and mask have different sizes.
+    #[error("{0}: the mask doesn't fit: {1}")]
+    Size(String, GridError),
+    /// The mask covers the picture.
+    #[error(
+        "{0}: the mask covers {1:.0} % of the picture; 0 has to be background, anything else the electrode array"
+    )]
+    Covered(String, f64),
+    /// No mask has an electrode.
+    #[error("no mask of {0} has an electrode: there is nothing to learn")]
+    Nothing(usize),
+}
+
+/// Makes a dataset of pairs, and the objects that it lists. Patients who share an equal picture stay on the same side of the
+/// split, like all pictures of one patient. With a single such group, or a plan that holds out 0, none is held out.
+///
+/// # Errors
+/// Names the first pair, by name, that can't be learned from.
+pub fn assemble(mut pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
+    pairs.sort_by(|a, b| a.name.cmp(&b.name));
+    let read: Vec<Readable> = pairs.into_par_iter().map(Readable::new).collect::<Result<_, _>>()?;
+    if !read.iter().any(|pair| pair.has_electrode) {
+        return Err(BadPair::Nothing(read.len()));
+    }
+    let mut samples: Vec<Sample> = read.iter().map(|pair| pair.sample.clone()).collect();
+    let held_out = held_out(&read, plan);
+    for sample in &mut samples {
+        sample.held_out = held_out.contains(&sample.patient);
+    }
+    let objects: BTreeMap<ObjectKey, Bytes> = read.into_iter().flat_map(|pair| pair.objects).collect();
+    Ok((Dataset { samples }, objects.into_iter().collect()))
+}
+
+struct Readable {
+    sample: Sample,
+    has_electrode: bool,
+    objects: [(ObjectKey, Bytes); 2],
+}
+
+impl Readable {
+    fn new(pair: Pair) -> Result<Self, BadPair> {
+        let Pair { name, patient, image, mask } = pair;
+        let image = png::decode_grey(&image).map_err(|error| BadPair::Image(name.clone(), error))?;
+        let mask = png::decode_mask(&mask).map_err(|error| BadPair::Mask(name.clone(), error))?;
+        image.check_same_size(&mask).map_err(|error| BadPair::Size(name.clone(), error))?;
+        let share = mask.count() as f64 / mask.values().len() as f64;
+        if share > MOST_ELECTRODE {
+            return Err(BadPair::Covered(name, 100.0 * share));
+        }
+        let size = [image.rows() as u64, image.columns() as u64].map(u64::to_le_bytes);
+        let pixels = Digest::of_parts([&size[0][..], &size[1], image.values()]);
+        let (image, mask) = (png::encode_grey(&image), png::encode_mask(&mask));
+        let (image_digest, mask_digest) = (Digest::of(&image), Digest::of(&mask));
+        let sample =
+            Sample { name, patient, pixels, image: image_digest, mask: mask_digest, held_out: false };
+        let object = |digest, bytes: Vec<u8>| (ObjectKey::Sample(digest), Bytes::from(bytes));
+        let objects = [object(image_digest, image), object(mask_digest, mask)];
+        Ok(Self { sample, has_electrode: share > 0.0, objects })
+    }
+}
+
+/// The patients to hold out: whole groups, those with an electrode first, drawn by the plan's seed up to its share of the
+/// patients; at least one group if there are two, but never all that have an electrode.
+fn held_out(read: &[Readable], plan: &Plan) -> Vec<String> {
+    let mut groups = groups(read);
+    let teaches =
+        |group: &Vec<String>| read.iter().any(|p| p.has_electrode && group.contains(&p.sample.patient));
+    groups.shuffle(&mut ChaCha8Rng::seed_from_u64(plan.seed));
+    // Stable sorts: what is equal stays as it was drawn.
+    groups.sort_by_key(|group| !teaches(group));
+    if groups.len() < 2 || plan.held_out <= 0.0 {
+        return Vec::new();
+    }
+    let patients: usize = groups.iter().map(Vec::len).sum();
+    let wanted = ((plan.held_out * patients as f64).round() as usize).max(1);
+    let mut teaching = groups.iter().filter(|group| teaches(group)).count();
+    let mut chosen = Vec::new();
+    // The second time, a single group may be larger than what is wanted: the smallest.
+    let smallest = groups.iter().map(Vec::len).min().unwrap_or(0);
+    for most in [wanted, smallest] {
+        for group in &groups {
+            if chosen.len() + group.len() <= most && (!teaches(group) || teaching > 1) {
+                teaching -= usize::from(teaches(group));
+                chosen.extend_from_slice(group);
+            }
+        }
+        if !chosen.is_empty() {
+            break;
+        }
+    }
+    chosen
+}
+
+/// The patients, grouped so that no two groups share an equal picture.
+fn groups(read: &[Readable]) -> Vec<Vec<String>> {
+    let mut group_of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut first_with: BTreeMap<&Digest, usize> = BTreeMap::new();
+    for Readable { sample, .. } in read {
+        let new = group_of.len();
+        let own = *group_of.entry(&sample.patient).or_insert(new);
+        let other = *first_with.entry(&sample.pixels).or_insert(own);
+        let (from, into) = (own.max(other), own.min(other));
+        for group in group_of.values_mut().chain(first_with.values_mut()).filter(|group| **group == from) {
+            *group = into;
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (patient, group) in group_of {
+        groups.entry(group).or_default().push(patient.to_owned());
+    }
+    groups.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_imaging::Grid;
+
+    use super::*;
+
+    fn pair(name: &str, patient: &str, grey: u8, electrode: bool) -> Pair {
+        let image = Grid::from_fn(20, 30, |row, column| grey.wrapping_add((row * column) as u8)).unwrap();
+        let mask = Grid::from_fn(20, 30, |row, column| electrode && row == 4 && column < 9).unwrap();
+        let (image, mask) = (png::encode_grey(&image), png::encode_mask(&mask));
+        Pair { name: name.into(), patient: patient.into(), image, mask }
+    }
+
+    fn sides(pairs: Vec<Pair>, seed: u64) -> Vec<(String, bool)> {
+        let plan = Plan { seed, ..Plan::default() };
+        let (dataset, _) = assemble(pairs, &plan).unwrap();
+        dataset.samples.into_iter().map(|sample| (sample.patient, sample.held_out)).collect()
+    }
+
+    #[test]
+    fn patients_who_share_a_picture_are_never_split() {
+        for seed in 0..20 {
+            let pairs = vec![
+                pair("1", "a", 1, true),
+                pair("2", "b", 1, true),
+                pair("3", "b", 2, true),
+                pair("4", "c", 2, true),
+                pair("5", "d", 3, true),
+                pair("6", "e", 4, true),
+            ];
+            let sides = sides(pairs, seed);
+            let of = |patient: &str| sides.iter().find(|side| side.0 == patient).unwrap().1;
+            assert!(of("a") == of("b") && of("b") == of("c"));
+            let out = ["a", "b", "c", "d", "e"].into_iter().filter(|patient| of(patient)).count();
+            assert_eq!(out, 1, "a fifth of five patients");
+        }
+    }
+
+    #[test]
+    fn one_group_cannot_be_split_and_the_last_electrode_is_not_held_out() {
+        let all_one = vec![pair("1", "a", 1, true), pair("2", "b", 1, true)];
+        assert!(sides(all_one, 0).iter().all(|side| !side.1));
+        for seed in 0..10 {
+            let pairs = vec![pair("1", "a", 1, true), pair("2", "b", 2, false), pair("3", "c", 3, false)];
+            assert!(!sides(pairs, seed)[0].1);
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_and_the_order_of_pairs_does_not() {
+        let pairs = || (0..10).map(|n| pair(&n.to_string(), &format!("p{n}"), n, true)).collect::<Vec<_>>();
+        let reversed = pairs().into_iter().rev().collect();
+        assert_eq!(sides(pairs(), 3), sides(reversed, 3));
+        let distinct: std::collections::BTreeSet<_> = (0..10).map(|seed| sides(pairs(), seed)).collect();
+        assert!(distinct.len() > 3);
+    }
+
+    #[test]
+    fn what_cannot_be_learned_from_is_named() {
+        let text = |pairs| assemble(pairs, &Plan::default()).unwrap_err().to_string();
+        let full = Pair {
+            mask: png::encode_mask(&Grid::filled(20, 30, true).unwrap()),
+            ..pair("full", "a", 1, true)
+        };
+        assert!(text(vec![full]).starts_with("full: the mask covers 100 %"));
+        let small = Pair {
+            mask: png::encode_mask(&Grid::filled(2, 3, true).unwrap()),
+            ..pair("small", "a", 1, true)
+        };
+        assert!(text(vec![small]).contains("small: the mask doesn't fit"));
+        let jpeg = Pair { image: b"\xff\xd8\xff".to_vec(), ..pair("jpeg", "a", 1, true) };
+        assert!(text(vec![jpeg]).starts_with("jpeg: the picture"));
+        assert!(text(vec![pair("1", "a", 1, false)]).contains("nothing to learn"));
+        assert!(text(vec![]).contains("nothing to learn"));
+    }
+
+    #[test]
+    fn objects_are_named_by_their_bytes_and_equal_ones_are_one() {
+        let (dataset, objects) =
+            assemble(vec![pair("1", "a", 1, true), pair("2", "b", 1, true)], &Plan::default()).unwrap();
+        assert_eq!(objects.len(), 2);
+        assert!(objects.iter().all(|(key, bytes)| *key == ObjectKey::Sample(Digest::of(bytes))));
+        assert!(
+            dataset.samples.iter().all(|s| objects.iter().any(|(key, _)| *key == ObjectKey::Sample(s.mask)))
+        );
+    }
+}
