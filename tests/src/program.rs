@@ -44,7 +44,11 @@ fn path() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
     for name in ["modiolus", "modiolus-network"] {
         let program = profile.join(name);
-        assert!(program.is_file(), "build first: cargo build -p modiolus --bins ({} is missing)", program.display());
+        assert!(
+            program.is_file(),
+            "build first: cargo build -p modiolus --bins ({} is missing)",
+            program.display()
+        );
     }
     profile.join("modiolus")
 }
@@ -79,7 +83,8 @@ impl Process {
     /// # Panics
     /// When it can't be started.
     pub fn start(command: &mut Command) -> Self {
-        let (stdout, stderr) = (tempfile::tempfile().expect("/tmp is writable"), tempfile::tempfile().expect("as above"));
+        let (stdout, stderr) =
+            (tempfile::tempfile().expect("/tmp is writable"), tempfile::tempfile().expect("as above"));
         let copy = |file: &File| file.try_clone().expect("files can be shared with a child");
         command.stdout(copy(&stdout)).stderr(copy(&stderr));
         let shown = format!("{command:?}");

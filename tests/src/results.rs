@@ -18,7 +18,8 @@ impl Table {
     /// The table that `modiolus run` left in a folder.
     #[track_caller]
     pub fn read(output: &Path) -> Self {
-        let mut reader = csv::Reader::from_path(output.join("summary.csv")).expect("a run leaves summary.csv");
+        let mut reader =
+            csv::Reader::from_path(output.join("summary.csv")).expect("a run leaves summary.csv");
         let rows: Vec<Row> = reader.deserialize().map(|row| row.expect("every row is whole")).collect();
         let paths: BTreeSet<&str> = rows.iter().map(|row| row["path"].as_str()).collect();
         assert_eq!(paths.len(), rows.len(), "no file has two rows");
@@ -79,7 +80,8 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
 pub fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Digest> {
     let files = files_below(folder).into_iter().filter(|path| !path.starts_with(".modiolus"));
     let digest = |path: PathBuf| {
-        let bytes = fs::read(folder.join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let bytes =
+            fs::read(folder.join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (path, Digest::of(bytes))
     };
     files.map(digest).collect()

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use modiolus_dicom::write::{CtImage, Syntax};
+use modiolus_imaging::{Image8, Mask, png};
+use modiolus_pipeline::Plan;
+use modiolus_pipeline::plan::{Input, Network};
 
 /// ImageOrientationPatient of a coronal slice.
 pub const CORONAL: [f64; 6] = [1.0, 0.0, 0.0, 0.0, 0.0, -1.0];
@@ -81,5 +84,30 @@ pub fn with_before(mut file: Vec<u8>, before: usize, bytes: &[u8]) -> Vec<u8> {
 pub fn key_file(folder: &Path) -> PathBuf {
     let path = folder.join("key");
     write(&path, "0123456789abcdef".repeat(4).as_bytes());
+    path
+}
+
+/// A picture with its true mask, both as PNG: a bright blob on a noisy ground, different for every number.
+pub fn pair(number: usize, side: usize) -> (Vec<u8>, Vec<u8>) {
+    let (row, column, radius) =
+        (side / 4 + number * 5 % (side / 2), side / 4 + number * 11 % (side / 2), side / 8);
+    let inside = |r: usize, c: usize| r.abs_diff(row).pow(2) + c.abs_diff(column).pow(2) <= radius.pow(2);
+    let ground = |r: usize, c: usize| u8::try_from((r * 7 + c * 13 + number * 29) % 60 + 20).unwrap_or(0);
+    let mask = Mask::from_fn(side, side, inside).expect("a small picture is possible");
+    let image = Image8::from_fn(side, side, |r, c| if inside(r, c) { 230 } else { ground(r, c) });
+    (png::encode_grey(&image.expect("a small picture is possible")), png::encode_mask(&mask))
+}
+
+/// A plan that trains in a second: a small network on a small grid.
+pub fn small_plan(epochs: u32) -> Plan {
+    let network = Network::OneLevelUnet { features: 4 };
+    Plan { name: "small".into(), network, input: Input::Fit { size: 32 }, epochs, ..Plan::one_level_unet() }
+}
+
+/// Writes a plan where `--plan` can read it.
+#[track_caller]
+pub fn plan_file(folder: &Path, plan: &Plan) -> PathBuf {
+    let path = folder.join(format!("{}.plan.json", plan.id()));
+    write(&path, &serde_json::to_vec(plan).expect("a plan has a JSON form"));
     path
 }

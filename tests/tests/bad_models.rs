@@ -1,0 +1,93 @@
+//! Model files that are none, or of another kind: a clear error, the file named.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modiolus_tests::{Finished, modiolus, scans};
+use serde_json::Value;
+
+/// A picture to draw on, and a good small model.
+fn workshop(folder: &Path) -> (PathBuf, PathBuf) {
+    for number in 0..4 {
+        let (image, mask) = scans::pair(number, 48);
+        scans::write(&folder.join(format!("images/p{number}_1.png")), &image);
+        scans::write(&folder.join(format!("masks/p{number}_1.png")), &mask);
+    }
+    let (plan, model) = (scans::plan_file(folder, &scans::small_plan(1)), folder.join("good.safetensors"));
+    let mut train = modiolus();
+    train.arg("train").arg("--images").arg(folder.join("images")).arg("--masks").arg(folder.join("masks"));
+    Finished::success(train.arg("--plan").arg(plan).arg("--output").arg(&model));
+    (folder.join("images/p0_1.png"), model)
+}
+
+/// The model with its plan changed by hand, and nothing else.
+fn with_plan(model: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let length = usize::try_from(u64::from_le_bytes(model[..8].try_into().unwrap())).unwrap();
+    let mut header: Value = serde_json::from_slice(&model[8..8 + length]).unwrap();
+    let mut metadata: Value =
+        serde_json::from_str(header["__metadata__"]["modiolus"].as_str().unwrap()).unwrap();
+    change(&mut metadata["origin"]["plan"]);
+    header["__metadata__"]["modiolus"] = metadata.to_string().into();
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &model[8 + length..]].concat()
+}
+
+#[test]
+fn what_is_no_model_or_another_one_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (picture, good) = workshop(folder.path());
+    let good = fs::read(good).unwrap();
+    let with_length = |length: u64| [&length.to_le_bytes()[..], &good[8..]].concat();
+    let mut not_a_number = good.clone();
+    let end = not_a_number.len();
+    not_a_number[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("photo.jpg", b"\xFF\xD8\xFF\xE0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0 and so on".to_vec()),
+        ("empty.safetensors", Vec::new()),
+        ("short.safetensors", good[..7].to_vec()),
+        ("cut.safetensors", good[..good.len() - 1].to_vec()),
+        ("longest.safetensors", with_length(u64::MAX)),
+        ("long.safetensors", with_length(1 << 40)),
+        ("longer-by-one.safetensors", with_length(good.len() as u64)),
+        ("features.safetensors", with_plan(&good, |plan| plan["network"]["features"] = 8.into())),
+        (
+            "network.safetensors",
+            with_plan(&good, |plan| {
+                plan["network"] = serde_json::json!({"kind": "unet", "levels": 2, "features": 4})
+            }),
+        ),
+        ("huge.safetensors", with_plan(&good, |plan| plan["input"]["size"] = 4_000_000_000_u32.into())),
+        ("foreign.safetensors", with_plan(&good, |plan| plan["network"]["kind"] = "transformer".into())),
+        ("nan.safetensors", not_a_number),
+    ];
+    assert!(with_plan(&good, |_| ()).len() >= good.len() - 64, "an unchanged plan leaves the model as it is");
+    for (name, bytes) in cases {
+        let file = folder.path().join(name);
+        scans::write(&file, &bytes);
+        let output = folder.path().join("masks-of").join(name);
+        let mut predict = modiolus();
+        predict.arg("predict").arg(&picture).arg("--output").arg(&output).arg("--model").arg(&file);
+        let said = Finished::failure(&mut predict, &[name]);
+        assert!(!output.exists(), "nothing is drawn with it: {said}");
+        assert!(said.peak_kib < 1024 * 1024, "{} KiB: {said}", said.peak_kib);
+    }
+}
+
+#[test]
+fn run_and_promote_refuse_them_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let photo = folder.path().join("photo.jpg");
+    scans::write(&photo, b"\xFF\xD8\xFF\xE0\0\x10JFIF\0 and so on");
+    scans::write(&folder.path().join("scans/I1"), &scans::file(&scans::coronal(1, 32)));
+    let output = folder.path().join("output");
+    let mut run = modiolus();
+    run.arg("run").arg(folder.path().join("scans")).arg("--output").arg(&output).arg("--model").arg(&photo);
+    Finished::failure(&mut run, &["photo.jpg"]);
+    Finished::failure(
+        modiolus().args(["models", "promote"]).arg(&photo).arg("--store").arg(&output),
+        &["photo.jpg"],
+    );
+    let list =
+        Finished::success(modiolus().args(["models", "list", "--json", "--store"]).arg(&output)).json();
+    assert_eq!(list.as_array().map(Vec::len), Some(0));
+}
