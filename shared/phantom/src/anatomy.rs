@@ -145,6 +145,7 @@ impl Anatomy {
         let bone = draw.range(1650.0, 2150.0);
         let mut layers = Vec::new();
         surroundings(draw, &mut layers, soft, bone);
+        outside(draw, &mut layers, soft, bone);
         clutter(draw, &mut layers, soft, bone);
         capsule(draw, &mut layers, bone);
         inner_ear(draw, &mut layers, cochlea, soft, bone);
@@ -308,7 +309,7 @@ fn cells(draw: &mut Draw, soft: f32, bone: f32) -> Matter {
     }
 }
 
-/// Brain, tegmen, the bone around, marrow, skull base and mastoid.
+/// Brain, tegmen, the bone around, marrow and skull base.
 fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
     let fade = draw.log_range(0.2, 1.6);
     let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray, fade });
@@ -324,6 +325,17 @@ fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) 
         let matter = Matter::Shell { thickness, bone: bone * draw.range(0.6, 1.0), inside };
         lay(surface, matter, draw.range(0.5, 1.8));
     }
+    // Muscle, fat, fluid, bone of low density: nothing there is quite even.
+    for _ in 0..2 + draw.below(5) {
+        let centre = [draw.range(-20.0, 20.0), draw.range(-3.0, 20.0), draw.range(-8.0, 8.0)];
+        let axes = [draw.range(3.0, 14.0), draw.range(3.0, 12.0), draw.range(6.0, 16.0)];
+        let matter = match draw.below(4) {
+            0 => spongy(draw, soft, bone * 0.6),
+            1 => Matter::Even(soft + draw.range(0.0, 450.0)),
+            _ => Matter::Even(soft + draw.range(-160.0, 160.0)),
+        };
+        lay(Shape::Ellipsoid(centre, axes), matter, draw.range(0.8, 2.5));
+    }
     // Medially, the apex of the petrous bone; below, the skull base with its legs of bone between vessels and muscle.
     for _ in 0..1 + draw.below(3) {
         let centre = [draw.range(-15.0, -3.0), draw.range(-4.0, 7.0), draw.range(-4.0, 4.0)];
@@ -337,7 +349,7 @@ fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) 
     }
     for _ in 0..2 + draw.below(5) {
         let top = [draw.range(-12.0, 16.0), draw.range(5.0, 11.0), draw.range(-4.0, 4.0)];
-        let low = add(top, [draw.range(-6.0, 6.0), draw.range(6.0, 16.0), draw.range(-4.0, 4.0)]);
+        let low = add(top, [draw.range(-6.0, 6.0), draw.range(6.0, 16.0), draw.range(-9.0, 9.0)]);
         let matter = match draw.below(10) {
             0..6 => spongy(draw, soft, bone),
             6 => cells(draw, soft, bone),
@@ -346,6 +358,12 @@ fn surroundings(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) 
         let shape = Shape::Rod(top, low, draw.range(1.2, 4.0), draw.range(1.5, 6.0));
         lay(shape, matter, draw.range(0.5, 2.0));
     }
+}
+
+/// The mastoid behind the ear, and rarely the air outside of the head.
+fn outside(draw: &mut Draw, layers: &mut Vec<Layer>, soft: f32, bone: f32) {
+    let fade = draw.log_range(0.15, 0.6);
+    let mut lay = |shape, matter, stray| layers.push(Layer { shape, matter, stray, fade });
     if draw.chance(0.45) {
         let centre = [draw.range(11.0, 24.0), draw.range(-8.0, 8.0), draw.range(-4.0, 4.0)];
         let axes = [draw.range(4.0, 11.0), draw.range(5.0, 12.0), draw.range(6.0, 12.0)];

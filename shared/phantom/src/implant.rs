@@ -61,9 +61,15 @@ impl Implant {
         implant
     }
 
+    /// The middle of all contacts.
+    pub(crate) fn middle(&self) -> Vector {
+        let sum = self.contacts.iter().fold([0.0; 3], |sum, contact| add(sum, contact.at));
+        scale(sum, 1.0 / self.contacts.len().max(1) as f32)
+    }
+
     fn add_contacts(&mut self, draw: &mut Draw) {
         let length = draw.range(0.3, 0.65).min(self.model.pitch_mm * 0.75);
-        let uneven = draw.range(0.03, 0.25);
+        let uneven = draw.range(0.05, 0.35);
         let dim = draw.range(0.45, 0.9);
         let last = self.contacts.len() - 1;
         for i in 0..=last {

@@ -39,8 +39,8 @@ impl Scanner {
         let low = 40.0 - soft * scale;
         let peak = match draw.below(20) {
             0..=2 => draw.range(130.0, 175.0),
-            3..=12 => draw.range(175.0, 320.0),
-            _ => draw.log_range(320.0, 800.0),
+            3..=14 => draw.range(175.0, 300.0),
+            _ => draw.log_range(300.0, 700.0),
         };
         let mut corners = Vec::new();
         if draw.chance(0.4) {
@@ -68,6 +68,12 @@ impl Scanner {
             corners,
             frame: draw.chance(0.3),
         }
+    }
+
+    /// Rounds the window to numbers that a DICOM header can hold, and leaves out what belongs to pictures of viewers.
+    pub(crate) fn suit_export(&mut self) {
+        self.window = [self.window[0].round(), (self.window[1] * 5.0).round() / 5.0];
+        self.frame = false;
     }
 
     /// The grey level that a HU value is shown as, not yet cut to 0..255.

@@ -9,7 +9,7 @@ use crate::draw::Draw;
 use crate::implant::{Grain, Implant, any_model, other_metal};
 use crate::metal::{MetalPlanes, planes, streaks};
 use crate::scanner::Scanner;
-use crate::space::{View, add, cross, scale, unit};
+use crate::space::{Vector, View, add, cross, scale, unit};
 
 /// What a slice should be like.
 #[derive(Debug, Clone, PartialEq)]
@@ -266,29 +266,29 @@ fn random_view(
     let dx = width / columns as f32;
     let spacing = [dx / stretch * columns as f32 / rows as f32, dx];
     let roll = if draw.chance(0.12) { draw.range(-3.1, 3.1) } else { 0.25 * draw.normal() };
-    let (sin, cos) = libm::sincosf(roll);
     let lean = if draw.chance(0.15) { draw.range(0.3, 0.9) } else { 0.1 * draw.normal() };
+    let [right, down, normal] = directions(draw, roll, lean);
+    let steep = lean.abs() > 0.3;
+    let slab = if steep || draw.chance(0.2) { draw.range(1.0, 4.0) } else { draw.range(0.1, 0.9) };
+    let depth = draw.normal() * 0.45 / (1.0 + attempt as f32);
+    let shift = [draw.range(-0.24, 0.24) * width, draw.range(-0.24, 0.24) * width / stretch];
+    let aim = implant.map_or([0.0; 3], Implant::middle);
+    let aside = add(scale(right, shift[0]), scale(down, shift[1]));
+    let centre = add(add(scale(aim, 0.8), scale(normal, depth)), aside);
+    View { centre, right, down, rows, columns, spacing, slab }
+}
+
+/// The directions of columns, rows and the normal of a plane that leans away from the spiral's own by an angle in radians
+/// and is rolled in itself; for one ear or the other.
+pub(crate) fn directions(draw: &mut Draw, roll: f32, lean: f32) -> [Vector; 3] {
+    let (sin, cos) = libm::sincosf(roll);
     let (lean_sin, lean_cos) = libm::sincosf(lean);
     let (turn_sin, turn_cos) = libm::sincosf(draw.range(0.0, std::f32::consts::TAU));
-    // Lean the plane's normal away from the cochlea's axis, then roll within the plane.
     let normal = unit([lean_sin * turn_cos, lean_sin * turn_sin, lean_cos]);
     let across = unit(cross([0.0, 1.0, 0.0], normal));
     let upright = cross(normal, across);
-    let mut right = add(scale(across, cos), scale(upright, sin));
+    let right = add(scale(across, cos), scale(upright, sin));
     let down = add(scale(upright, cos), scale(across, -sin));
-    if draw.chance(0.5) {
-        right = scale(right, -1.0); // the other ear
-    }
-    let steep = lean.abs() > 0.3;
-    let slab = if steep || draw.chance(0.2) { draw.range(1.0, 4.0) } else { draw.range(0.1, 0.9) };
-    let aim = implant.map_or([0.0; 3], |implant| {
-        let seen = &implant.contacts;
-        let sum = seen.iter().fold([0.0; 3], |sum, contact| add(sum, contact.at));
-        scale(sum, 1.0 / seen.len().max(1) as f32)
-    });
-    let depth = draw.normal() * 0.45 / (1.0 + attempt as f32);
-    let shift = [draw.range(-0.24, 0.24) * width, draw.range(-0.24, 0.24) * width / stretch];
-    let centre =
-        add(add(scale(aim, 0.8), scale(normal, depth)), add(scale(right, shift[0]), scale(down, shift[1])));
-    View { centre, right, down, rows, columns, spacing, slab }
+    let other_ear = draw.chance(0.5);
+    [if other_ear { scale(right, -1.0) } else { right }, down, normal]
 }
