@@ -240,7 +240,7 @@ mod tests {
         let error = inspect(&Inspect { files, png: Some(png.clone()), json: true }).unwrap_err();
         assert_eq!(error.to_string(), "1 of 3 files failed");
         for name in ["I1.png", "I1~2.png"] {
-            assert_eq!(png::decode_picture(&fs::read(png.join(name)).unwrap()).unwrap().size(), (4, 6));
+            assert_eq!(png::decode_grey(&fs::read(png.join(name)).unwrap()).unwrap().size(), (4, 6));
         }
         assert!(format!("{:#}", show(&junk).unwrap_err()).contains("not-dicom"));
         assert!(format!("{:#}", show(folder.path()).unwrap_err()).contains("no file"));

@@ -21,9 +21,6 @@ use crate::pairs;
 use crate::run::names;
 use crate::terminal::{self, Bar};
 
-/// What a PNG file starts with.
-const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
-
 /// A picture and where its mask goes.
 struct Task {
     source: PathBuf,
@@ -165,8 +162,8 @@ fn draw(task: &Task, predictor: &dyn Predictor) -> Result<Found> {
 /// A PNG, or a DICOM file as the preprocess stage shows it. Told by their content: endings mean nothing.
 fn read(path: &Path) -> Result<(Image8, Option<Spacing>)> {
     let bytes = output::read_file(path)?;
-    if bytes.starts_with(PNG_SIGNATURE) {
-        return Ok((png::decode_picture(&bytes)?, None));
+    if png::is_png(&bytes) {
+        return Ok((png::decode_grey(&bytes)?, None));
     }
     let instance = instance::decode(&bytes).context("neither a PNG nor a usable DICOM file")?;
     Ok((instance.picture()?, instance.attributes.pixel_spacing))

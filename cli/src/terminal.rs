@@ -13,6 +13,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The terminal is one, so all bars are drawn together, one below the other.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
+/// Whether a person watches.
+pub(crate) fn is_there() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// Says something to the person who waits, above the bars.
 pub(crate) fn say(text: &str) {
     // Nobody may be listening; that stops no work.
@@ -37,7 +42,7 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar for `total` units (such as "files"); 0 if their number isn't known yet.
     pub(crate) fn new(label: &str, total: u64, unit: &'static str) -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
+        let bar = is_there().then(|| {
             let bar = BARS.add(ProgressBar::new(total).with_message(label.to_owned()));
             let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{elapsed}}, {{eta}} left");
             if let Ok(style) = ProgressStyle::with_template(&template) {

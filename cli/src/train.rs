@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use modiolus_imaging::png;
-use modiolus_pipeline::job::train::{Dataset, Gate, TrainJob};
+use modiolus_pipeline::job::train::{Dataset, TrainJob};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Digest, Job, Message, ModelVersion, ObjectKey, Plan, TrainingId};
+use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, TrainingId};
 use modiolus_runtime::House;
 use modiolus_store::{FolderStore, ObjectStore};
 
@@ -36,6 +36,18 @@ const SEGMENTS: u32 = 10;
 /// The largest plan file.
 const MAX_PLAN_BYTES: usize = 1 << 20;
 
+/// The training was given up: what it left is of no use.
+#[derive(Debug)]
+struct TrainingFailed(String);
+
+impl std::fmt::Display for TrainingFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the training failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for TrainingFailed {}
+
 /// Trains a model.
 pub(crate) fn train(options: &Train, network: &dyn Network) -> Result<()> {
     if options.output.file_name().is_none() || options.output.is_dir() {
@@ -44,13 +56,14 @@ pub(crate) fn train(options: &Train, network: &dyn Network) -> Result<()> {
     let place = Place::open(&store_folder(options))?;
     let store = Arc::new(FolderStore::new(place.folder())?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
-    let left_out = runtime.block_on(carry_out(options, network, &store))?;
-    if options.store.is_none() {
+    let result = runtime.block_on(carry_out(options, network, &store));
+    let is_over = result.as_ref().err().is_none_or(|error| error.is::<TrainingFailed>());
+    if options.store.is_none() && is_over {
         let folder = place.folder().to_owned();
         drop((store, place));
         fs::remove_dir_all(&folder).with_context(|| format!("{} can't be deleted", folder.display()))?;
     }
-    match left_out {
+    match result? {
         0 => Ok(()),
         n => bail!("{} could not be used (named above); the model was trained without", count(n, "pair")),
     }
@@ -93,7 +106,7 @@ async fn carry_out(options: &Train, network: &dyn Network, store: &Arc<FolderSto
     let outcome = run(options, network, store, &job, &plan).await?;
     outcome.write(&options.output, &dataset, &plan)?;
     if options.store.is_some() {
-        settle(&**store, outcome.gate.as_ref(), &outcome.version, options.json).await?;
+        report_gate(&**store, &outcome, options.json).await?;
     }
     if options.json {
         output::json_line(&outcome.summary(&options.output))?;
@@ -165,7 +178,7 @@ fn read_pairs(options: &Train) -> Result<(Vec<Pair>, usize)> {
 fn read_pair(name: String, image: &Path, mask: &Path, group_by: &GroupBy) -> Result<Pair> {
     let patient = group_by.patient(&name)?;
     let bytes = output::read_file(image)?;
-    let picture = png::decode_picture(&bytes).with_context(|| image.display().to_string())?;
+    let picture = png::decode_grey(&bytes).with_context(|| image.display().to_string())?;
     let mask = pairs::read_mask(mask, picture.size())?;
     Ok(Pair { name, patient, image: png::encode_grey(&picture), mask: png::encode_mask(&mask) })
 }
@@ -223,38 +236,34 @@ async fn run(
     let first = Message::new(job);
     let manifest = RunManifest { wanted: None, chunks: vec![first.id.clone()] };
     let house = network.with_train(House::new(store.clone()));
-    house.run(&job.training.as_run(), &manifest, vec![first], |event| table.follow(&event.progress)).await?;
-    let outcome = Outcome::read(&**store, &segments).await?;
+    let ended =
+        house.run(&job.training.as_run(), &manifest, vec![first], |event| table.follow(&event.progress)).await?;
+    if let Some(failed) = ended.failed.into_iter().next() {
+        return Err(TrainingFailed(failed.message).into());
+    }
+    let last = segments.last().context("a training of no epochs")?;
+    let outcome = Outcome::read(&**store, last).await?;
     table.catch_up(&outcome.epochs)?;
     table.finish();
     Ok(outcome)
 }
 
-/// Makes the candidate current if its gate says so.
-async fn settle(
-    store: &dyn ObjectStore,
-    gate: Option<&Gate>,
-    version: &ModelVersion,
-    json: bool,
-) -> Result<()> {
-    let Some(gate) = gate else { return Ok(()) };
+/// Says what the gate said.
+async fn report_gate(store: &dyn ObjectStore, outcome: &Outcome, json: bool) -> Result<()> {
+    let Some(gate) = &outcome.gate else { return Ok(()) };
     if !json {
         models::print_gate(gate)?;
     }
-    if gate.promoted {
-        models::make_current(store, version.clone()).await?;
-    }
-    terminal::say(&format!(
-        "{} {}: {}",
-        version,
-        if gate.promoted { "is now current" } else { "is not made current" },
-        gate.why
-    ));
+    let is_current = models::current(store).await?.is_some_and(|pointer| pointer.current == outcome.version);
+    let said = if is_current { "is now current" } else { "was not made current" };
+    terminal::say(&format!("{} {said}: {}", outcome.version, gate.why));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use modiolus_pipeline::Job;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,8 @@ use crate::terminal::{self, Bar};
 /// A table that grows by a row an epoch.
 pub(super) struct EpochTable {
     json: bool,
-    bar: Bar,
+    /// On a terminal; elsewhere the rows say how far it is.
+    bar: Option<Bar>,
     /// The last epoch shown.
     shown: Mutex<u32>,
     started: Instant,
@@ -22,7 +23,7 @@ pub(super) struct EpochTable {
 impl EpochTable {
     /// The table of so many epochs, as text or as JSON lines.
     pub(super) fn new(json: bool, epochs: u32) -> Self {
-        let bar = Bar::new("Training", epochs.into(), "epochs");
+        let bar = terminal::is_there().then(|| Bar::new("Training", epochs.into(), "epochs"));
         Self { json, bar, shown: Mutex::new(0), started: Instant::now() }
     }
 
@@ -41,7 +42,9 @@ impl EpochTable {
 
     /// Takes the bar away.
     pub(super) fn finish(self) {
-        self.bar.finish();
+        if let Some(bar) = self.bar {
+            bar.finish();
+        }
     }
 
     fn show(&self, metrics: &EpochMetrics) -> Result<()> {
@@ -51,7 +54,9 @@ impl EpochTable {
             return Ok(());
         }
         let is_first = *shown == 0;
-        self.bar.advance(u64::from(metrics.epoch - *shown));
+        if let Some(bar) = &self.bar {
+            bar.advance(u64::from(metrics.epoch - *shown));
+        }
         *shown = metrics.epoch;
         if self.json {
             return output::json_line(metrics);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::element::{Encoding, Head};
 use crate::tag::{self, Tag};
 use crate::text::{self, NotANumber};
+use crate::transfer::TransferSyntax;
 
 /// More values than this in one attribute are refused as malformed.
 const VALUES_LIMIT: usize = 64;
@@ -195,6 +196,11 @@ impl Attributes {
     /// Whether the file has pixel data.
     pub fn has_pixels(&self) -> bool {
         self.pixel_offset.is_some()
+    }
+
+    /// The name of the transfer syntax, such as `Explicit VR Little Endian`.
+    pub fn transfer_syntax_name(&self) -> &'static str {
+        TransferSyntax::of(&self.transfer_syntax_uid).name
     }
 
     /// Whether the pixels are signed.
