@@ -224,6 +224,31 @@ impl Plan {
         }
     }
 
+    /// The plan for going on from a model of this plan: same network and same input grid; where the network is the default
+    /// one, with the default's short course instead of the one that the model came from.
+    pub fn fine_tuning(&self) -> Self {
+        let default = Self::default();
+        let input = match (&self.input, &default.input) {
+            (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) => {
+                Input::Native { multiple: *multiple, patch: *patch, patches: *patches }
+            }
+            (input, _) => input.clone(),
+        };
+        match self.network == default.network {
+            true => {
+                let optimizer = Optimizer { rate: default.optimizer.rate / 3.0, ..default.optimizer.clone() };
+                Self {
+                    name: "unet-fine-tuning".into(),
+                    input,
+                    optimizer,
+                    threshold: self.threshold,
+                    ..default
+                }
+            }
+            false => self.clone(),
+        }
+    }
+
     /// The reference of the field: one level, 256 x 256, Adam 1e-4, binary cross-entropy, batch 2, 100 epochs.
     pub fn one_level_unet() -> Self {
         Self {
@@ -285,6 +310,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Plan>(&json).unwrap().id(), plan.id());
         assert_eq!(plan.check(), Ok(()));
         assert_eq!(Plan::default().check(), Ok(()));
+        assert_eq!(Plan::default().fine_tuning().check(), Ok(()));
     }
 
     #[test]

@@ -243,3 +243,87 @@ impl<'a> File<'a> {
         Ok(numbers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use modiolus_pipeline::plan::Network as Architecture;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Device, Training};
+
+    fn small() -> Plan {
+        Plan { network: Architecture::Unet { levels: 1, features: 2 }, ..Plan::default() }
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Training::start(small(), None, Some(Digest::of("data")), Device::CPU, 1)
+            .unwrap()
+            .checkpoint()
+            .unwrap()
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        ModelFile::decode(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn files_come_back_as_they_were_and_have_equal_bytes() {
+        let checkpoint = checkpoint();
+        let bytes = checkpoint.encode().unwrap();
+        assert_eq!(checkpoint.encode().unwrap(), bytes);
+        assert_eq!(Checkpoint::decode(&bytes).unwrap(), checkpoint);
+        let model = checkpoint.model.encode().unwrap();
+        assert_eq!(ModelFile::decode(&model).unwrap(), checkpoint.model);
+        assert_eq!(ModelFile::plan(&model).unwrap(), small());
+        assert!(refusal(&bytes).contains("it is a checkpoint"));
+    }
+
+    #[test]
+    fn what_is_no_model_is_called_what_it_is() {
+        assert!(refusal(b"").contains("only 0 bytes"));
+        assert!(refusal(b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01").contains("no safetensors file"));
+        let mut hostile = u64::MAX.to_le_bytes().to_vec();
+        hostile.extend(b"{\"a\":1}");
+        assert!(refusal(&hostile).contains("header claims 18446744073709551615 bytes"));
+        let other = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), None).unwrap();
+        assert!(refusal(&other).contains("of another program"));
+        let model = checkpoint().model.encode().unwrap();
+        assert!(refusal(&model[..model.len() - 4]).contains("damaged or cut off"));
+    }
+
+    #[test]
+    fn another_architecture_and_weights_that_are_no_numbers_are_named() {
+        let mut model = checkpoint().model;
+        model.weights.get_mut("down.0.0.kernel").unwrap()[3] = f32::NAN;
+        assert!(
+            refusal(&model.encode().unwrap())
+                .contains("weights.down.0.0.kernel has a value that is no number")
+        );
+        model.weights.remove("head.bias");
+        assert!(refusal(&model.encode().unwrap()).contains("another architecture"));
+        let mut other = checkpoint().model.encode().unwrap();
+        let at = other.windows(14).position(|bytes| bytes == b"\\\"features\\\":2").unwrap();
+        other[at + 13] = b'3';
+        assert!(refusal(&other).contains("has the shape"), "{}", refusal(&other));
+    }
+
+    #[test]
+    fn a_base_of_another_network_is_refused() {
+        let base = checkpoint().model;
+        let error = Training::start(Plan::default(), Some(&base), None, Device::CPU, 1).unwrap_err();
+        assert!(error.to_string().contains("base model"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(at in 0_usize..4000, value: u8, cut in 0_usize..20_000) {
+            let mut bytes = checkpoint().model.encode().unwrap();
+            let length = bytes.len();
+            bytes[at % length] = value;
+            bytes.truncate(length.min(cut));
+            let _ = ModelFile::decode(&bytes);
+            let _ = Checkpoint::decode(&bytes);
+        }
+    }
+}

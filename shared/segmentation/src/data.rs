@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::augment::augment;
 
 /// The most pictures that an epoch is judged by, evenly chosen; gates use all.
 pub const MOST_JUDGED: usize = 16;
@@ -321,20 +322,4 @@ mod tests {
             assert!(Data::new(&pictures, &plan).is_err());
         }
     }
-}
-
-// STAND-IN until modiolus_imaging::augment is there.
-fn augment(
-    image: &Image8,
-    mask: &Mask,
-    changes: &plan::Augmentation,
-    random: &mut ChaCha8Rng,
-) -> Result<(Image8, Mask), Error> {
-    if changes.flip_horizontal && random.random() {
-        let flip = |c| image.columns() - 1 - c;
-        let a = modiolus_imaging::Grid::from_fn(image.rows(), image.columns(), |r, c| image[(r, flip(c))])?;
-        let b = modiolus_imaging::Grid::from_fn(image.rows(), image.columns(), |r, c| mask[(r, flip(c))])?;
-        return Ok((a, b));
-    }
-    Ok((image.clone(), mask.clone()))
 }

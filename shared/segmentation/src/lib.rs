@@ -6,6 +6,7 @@
 //!
 //! Nothing here reads a clock, a disk or global randomness: weights, order and augmentation follow from the plan's seed.
 
+pub mod augment;
 pub mod checkpoint;
 pub mod data;
 pub mod device;

@@ -148,3 +148,69 @@ fn run(network: &Network, picture: &Image8) -> Result<Vec<f32>, Error> {
         to_values(&network.forward(&input, false)?.f_sigmoid()?)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use modiolus_imaging::Grid;
+    use modiolus_pipeline::plan::Network as Architecture;
+    use rayon::prelude::*;
+
+    use super::*;
+    use crate::Origin;
+
+    /// A predictor with so many features that memory allows tiles of 192 pixels only.
+    fn predictor(features: u32) -> Predictor {
+        let plan = Plan { network: Architecture::Unet { levels: 1, features }, ..Plan::default() };
+        let weights = Network::seeded(&plan, Device::CPU).unwrap().weights().unwrap();
+        Predictor::new(ModelFile { origin: Origin::new(plan, 0, None), weights }, Device::CPU)
+    }
+
+    fn picture(rows: usize, columns: usize) -> Image8 {
+        Grid::from_fn(rows, columns, |row, column| ((row * 7919 + column * 104_729) % 251) as u8).unwrap()
+    }
+
+    #[test]
+    fn tiles_change_nothing() {
+        let (predictor, picture) = (predictor(4), picture(2056, 1304));
+        let side = tile_side(&predictor.plan().network, network::reach(&predictor.plan().network));
+        assert!(side < 2056, "{side}");
+        let whole = run(
+            &Network::with_weights(&predictor.plan().network, &predictor.model.weights, Device::CPU).unwrap(),
+            &picture,
+        );
+        let tiled = predictor.predict(&picture).unwrap();
+        let furthest =
+            whole.unwrap().iter().zip(tiled.values()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest < 1e-5, "{furthest}");
+    }
+
+    #[test]
+    fn a_tile_and_what_is_around_it_fit_into_the_memory() {
+        for features in [4, 16, 64, 256] {
+            let network = Architecture::Unet { levels: 3, features };
+            let side = (tile_side(&network, network::reach(&network)) + 2 * network::reach(&network)) as u64;
+            assert!(
+                side * side * 4 * network::floats_to_predict(&network) <= MOST_BYTES,
+                "{features} features"
+            );
+        }
+    }
+
+    #[test]
+    fn threads_share_a_predictor_and_agree() {
+        let predictor = predictor(4);
+        let picture = picture(64, 72);
+        let all: Vec<Values> = (0..8).into_par_iter().map(|_| predictor.predict(&picture).unwrap()).collect();
+        assert!(all.iter().all(|probability| probability == &all[0]));
+    }
+
+    #[test]
+    fn a_slice_of_any_size_gets_a_probability_per_pixel() {
+        for (rows, columns) in [(1, 1), (16, 16), (50, 301)] {
+            let probability = predictor(2).predict_slice(&picture(rows, columns)).unwrap();
+            assert_eq!(probability.size(), (rows, columns));
+            assert!(probability.values().iter().all(|p| (0.0..=1.0).contains(p)));
+        }
+        assert!(predictor(2).predict(&picture(50, 301)).is_err());
+    }
+}

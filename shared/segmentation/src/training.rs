@@ -208,3 +208,70 @@ fn judged_loss(probability: &Values, mask: &Mask, weights: &plan::Loss) -> f64 {
     let pixels = mask.values().len() as f64;
     weights.cross_entropy * entropy / pixels + weights.dice * (1.0 - (2.0 * both + 1.0) / (either + 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use modiolus_imaging::Grid;
+    use modiolus_pipeline::plan::{Input, Network as Architecture};
+
+    use super::*;
+    use crate::Picture;
+
+    fn data(plan: &Plan) -> Data {
+        let image =
+            Grid::from_fn(40, 40, |row, column| if row < 12 && column > 20 { 220 } else { 60 }).unwrap();
+        let mask = image.map(|&grey| grey > 100);
+        Data::new(&[Picture { image, mask, held_out: false }], plan).unwrap()
+    }
+
+    fn small(epochs: u32) -> Plan {
+        Plan {
+            network: Architecture::Unet { levels: 1, features: 4 },
+            input: Input::Native { multiple: 2, patch: 32, patches: 32 },
+            epochs,
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn a_bright_corner_is_learned() {
+        for plan in [small(12), Plan { epochs: 60, input: Input::Fit { size: 32 }, ..small(60) }] {
+            let data = data(&plan);
+            let mut training = Training::start(plan, None, None, Device::CPU, 1).unwrap();
+            let mut told = 0;
+            let metrics = training.train_epochs(&data, u32::MAX, &|| false, &mut |_| told += 1).unwrap();
+            let last = metrics.last().unwrap();
+            assert!(last.iou > 0.9 && last.loss < metrics[0].loss, "{last:?}");
+            assert_eq!((told, last.epoch, last.held_out), (metrics.len(), training.plan().epochs, false));
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_the_training() {
+        let plan = small(2);
+        let mut checkpoint =
+            Training::start(plan.clone(), None, None, Device::CPU, 1).unwrap().checkpoint().unwrap();
+        checkpoint.model.weights.get_mut("head.bias").unwrap()[0] = f32::INFINITY;
+        let mut training = Training::resume(&checkpoint, Device::CPU, 1).unwrap();
+        let error = training.train_epochs(&data(&plan), 2, &|| false, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, Error::Diverged { epoch: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_training_that_is_told_to_stop_stops() {
+        let plan = small(2);
+        let mut training = Training::start(plan.clone(), None, None, Device::CPU, 1).unwrap();
+        let result = training.train_epochs(&data(&plan), 2, &|| true, &mut |_| ());
+        assert!(matches!(result, Err(Error::Stopped)));
+    }
+
+    #[test]
+    fn a_plan_that_needs_too_much_memory_is_refused_before_it_starts() {
+        let input = Input::Native { multiple: 64, patch: 2048, patches: 1 };
+        let plan =
+            Plan { network: Architecture::Unet { levels: 6, features: 64 }, input, batch: 256, ..small(1) };
+        assert!(matches!(Training::start(plan, None, None, Device::CPU, 1), Err(Error::Memory { .. })));
+        assert!(memory_estimate(&Plan::one_level_unet()) < 1 << 30);
+        assert!(memory_estimate(&Plan::default()) < 1 << 30);
+    }
+}

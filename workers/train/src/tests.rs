@@ -6,6 +6,8 @@ use bytes::Bytes;
 use modiolus_imaging::{Grid, png};
 use modiolus_pipeline::plan::{Input, Network};
 use modiolus_pipeline::{ErrorClass, Fetched, Object, TrainingId};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
@@ -60,8 +62,9 @@ impl World {
 fn pair(patient: &str, number: u64) -> Pair {
     let (top, left) = (10 + (number * 7 % 30) as usize, 12 + (number * 11 % 30) as usize);
     let inside = |row: usize, column: usize| row.wrapping_sub(top) < 8 && column.wrapping_sub(left) < 8;
-    let grey = |row: usize, column: usize| 60 + ((row * 31 + column * 17 + number as usize * 5) % 40) as u8;
-    let image = Grid::from_fn(64, 64, |r, c| if inside(r, c) { 240 } else { grey(r, c) }).unwrap();
+    let mut noise = ChaCha8Rng::seed_from_u64(number);
+    let mut grey = || noise.random_range(60..100);
+    let image = Grid::from_fn(64, 64, |r, c| if inside(r, c) { 240 } else { grey() }).unwrap();
     let mask = Grid::from_fn(64, 64, inside).unwrap();
     let name = format!("{patient}_{number}");
     Pair { name, patient: patient.into(), image: png::encode_grey(&image), mask: png::encode_mask(&mask) }
