@@ -13,6 +13,7 @@ pub mod anatomy;
 pub mod annotation;
 pub mod components;
 pub mod contour;
+pub mod fingerprint;
 pub mod frame;
 pub mod grid;
 pub mod measure;
@@ -20,10 +21,14 @@ pub mod metrics;
 pub mod overlay;
 pub mod png;
 pub mod resize;
+pub mod score;
 pub mod window;
 
 mod distance;
+mod opening;
 mod raster;
+#[cfg(test)]
+mod real;
 mod thinning;
 
 pub use frame::Frame;

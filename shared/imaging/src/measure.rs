@@ -38,7 +38,11 @@ impl Measurements {
 /// The largest distance between the centres of two pixels of a mask, in mm (in pixels with [`PIXELS`](crate::PIXELS)); none if the mask
 /// is empty.
 pub fn extent(mask: &Mask, spacing: Spacing) -> Option<f64> {
-    let hull = hull(mask);
+    farthest(&hull_of(mask), spacing)
+}
+
+/// The largest distance between two of these corners of a convex hull, in mm.
+pub(crate) fn farthest(hull: &[(i64, i64)], spacing: Spacing) -> Option<f64> {
     let off = |a: (i64, i64), b: (i64, i64)| {
         ((a.0 - b.0) as f64 * spacing[0]).hypot((a.1 - b.1) as f64 * spacing[1])
     };
@@ -47,8 +51,8 @@ pub fn extent(mask: &Mask, spacing: Spacing) -> Option<f64> {
     pairs.max_by(f64::total_cmp)
 }
 
-/// The convex hull's corners (Andrew's monotone chain over the first and last pixel of each row).
-fn hull(mask: &Mask) -> Vec<(i64, i64)> {
+/// The convex hull's corners, over the first and last pixel of each row.
+fn hull_of(mask: &Mask) -> Vec<(i64, i64)> {
     let mut ends = Vec::new();
     for row in 0..mask.rows() {
         let line = mask.row(row);
@@ -59,9 +63,16 @@ fn hull(mask: &Mask) -> Vec<(i64, i64)> {
             ends.push((row as i64, last as i64));
         }
     }
-    ends.dedup();
-    let mut corners = half_hull(ends.iter().copied());
-    corners.extend(half_hull(ends.iter().rev().copied()));
+    hull(ends)
+}
+
+/// The corners of the convex hull of some points, in order around it (Andrew's monotone chain). Those of the first and the last
+/// point in reading order appear twice.
+pub(crate) fn hull(mut points: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    points.sort_unstable();
+    points.dedup();
+    let mut corners = half_hull(points.iter().copied());
+    corners.extend(half_hull(points.iter().rev().copied()));
     corners
 }
 
