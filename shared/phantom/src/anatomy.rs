@@ -432,10 +432,11 @@ fn capsule(draw: &mut Draw, layers: &mut Vec<Layer>, bone: f32) {
         let shape = Shape::Ellipsoid(add(centre, draw.jitter(0.7)), axes);
         layers.push(Layer { shape, matter: Matter::Even(bone), stray: draw.range(0.6, 1.6), fade });
     }
-    for _ in 0..draw.below(4) {
-        let centre = [draw.range(-8.0, 9.0), draw.range(-8.0, 6.0), draw.range(-3.0, 3.0)];
-        let axes = [draw.range(1.5, 5.0), draw.range(1.5, 5.0), draw.range(2.0, 6.0)];
-        let bone = bone * draw.range(0.8, 1.02);
+    for _ in 0..1 + draw.below(5) {
+        // Zones of lesser density, cells and marrow in the capsule's surroundings.
+        let centre = [draw.range(-9.0, 10.0), draw.range(-9.0, 7.0), draw.range(-3.0, 3.0)];
+        let axes = [draw.range(1.2, 4.5), draw.range(1.2, 4.5), draw.range(2.0, 6.0)];
+        let bone = bone * if draw.chance(0.5) { draw.range(0.35, 0.85) } else { draw.range(0.85, 1.05) };
         let matter = if draw.chance(0.6) {
             Matter::Even(bone)
         } else {
@@ -468,8 +469,8 @@ fn inner_ear(draw: &mut Draw, layers: &mut Vec<Layer>, cochlea: &Cochlea, soft: 
     lay(Shape::Tube(cochlea.duct()), fluid, 0.0);
     // Vestibule with the three canals at right angles.
     let middle = [draw.range(5.0, 6.5), draw.range(-2.0, 0.5), draw.range(-2.0, 0.5)];
-    let axes = [draw.range(1.4, 2.2), draw.range(1.6, 2.8), draw.range(1.5, 2.2)];
-    lay(Shape::Ellipsoid(middle, axes), fluid, 0.3);
+    let axes = [draw.range(1.4, 3.0), draw.range(1.6, 2.8), draw.range(1.5, 2.6)];
+    lay(Shape::Ellipsoid(middle, axes), fluid, draw.range(0.2, 1.0));
     let tilt = draw.jitter(0.25);
     let lateral = unit(add([0.1, 1.0, 0.3], tilt));
     let superior = unit(cross(lateral, unit(add([0.6, 0.0, 0.8], tilt))));

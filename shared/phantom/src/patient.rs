@@ -219,7 +219,7 @@ impl Patient {
             stored,
             window,
         };
-        Picture { ct, image, mask: grid(&view, mask), contacts_mm: contacts_mm.collect() }
+        Picture { ct, image, mask, contacts_mm: contacts_mm.collect() }
     }
 
     /// The name of the patient's array.

@@ -151,9 +151,9 @@ fn metal_look(draw: &mut Draw, blur: f32) -> MetalLook {
         platinum: draw.log_range(0.02, 0.25),
         views: 90 + draw.below(60),
         scatter: draw.log_range(0.005, 0.1),
-        starved: draw.log_range(0.002, 0.05),
+        starved: draw.log_range(0.0005, 0.012),
         direction: [draw.range(0.0, std::f32::consts::PI), draw.range(0.0, 0.9)],
-        streaks: if draw.chance(0.85) { draw.log_range(0.03, 0.7) } else { 0.0 },
+        streaks: if draw.chance(0.85) { draw.log_range(0.03, 0.6) } else { 0.0 },
     }
 }
 

@@ -1,5 +1,6 @@
 //! One slice with its truth.
 
+use modiolus_imaging::components::{Connectivity, remove_small};
 use modiolus_imaging::{Grid, Image8, Mask};
 
 use crate::anatomy::Anatomy;
@@ -81,6 +82,9 @@ pub(crate) struct Exposure {
     pub(crate) metal: MetalPlanes,
 }
 
+/// Fewer connected pixels than this are no part of a mask.
+const SPECK: usize = 4;
+
 impl Head {
     pub(crate) fn random(draw: &mut Draw, with_array: bool, reach: f32) -> Self {
         let cochlea = Cochlea::random(draw);
@@ -112,7 +116,7 @@ impl Head {
     }
 
     /// The 8-bit look and the mask of an exposure.
-    pub(crate) fn develop(&self, view: &View, exposure: &Exposure) -> (Vec<u8>, Vec<bool>) {
+    pub(crate) fn develop(&self, view: &View, exposure: &Exposure) -> (Image8, Mask) {
         let grey: Vec<u8> =
             exposure.hu.iter().map(|&hu| self.scanner.grey(hu).round().clamp(0.0, 255.0) as u8).collect();
         let level = self.level(view, &grey);
@@ -124,7 +128,7 @@ impl Head {
                 f32::from(grey[i]) > level && array > enough && array >= metal.other[i]
             })
             .collect();
-        (grey, drop_specks(mask, view.columns, 4))
+        (grid(view, grey), remove_small(&grid(view, mask), SPECK, Connectivity::Four))
     }
 
     /// The grey level above which the array belongs to the mask.
@@ -154,41 +158,6 @@ impl Head {
     }
 }
 
-/// Clears connected pieces (4 neighbours) of fewer than `least` pixels.
-fn drop_specks(mut mask: Vec<bool>, columns: usize, least: usize) -> Vec<bool> {
-    let mut piece = Vec::new();
-    let mut seen = vec![false; mask.len()];
-    for start in 0..mask.len() {
-        if !mask[start] || seen[start] {
-            continue;
-        }
-        piece.clear();
-        piece.push(start);
-        seen[start] = true;
-        let mut next = 0;
-        while let Some(&at) = piece.get(next) {
-            next += 1;
-            let (column, rest) = (at % columns, mask.len() - at);
-            let neighbours = [
-                (column > 0).then(|| at - 1),
-                (column + 1 < columns).then(|| at + 1),
-                (at >= columns).then(|| at - columns),
-                (rest > columns).then(|| at + columns),
-            ];
-            for near in neighbours.into_iter().flatten() {
-                if mask[near] && !seen[near] {
-                    seen[near] = true;
-                    piece.push(near);
-                }
-            }
-        }
-        if piece.len() < least {
-            piece.iter().for_each(|&at| mask[at] = false);
-        }
-    }
-    mask
-}
-
 /// A slice made from a seed: the same seed and options give the same bytes on every machine.
 ///
 /// Rows and columns outside 16 to 4096 are moved to the nearest limit.
@@ -204,7 +173,7 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
         let view = random_view(&mut draw, head.implant.as_ref(), [rows, columns], width, attempt);
         let exposure = head.expose(&view, &mut draw);
         let (grey, mask) = head.develop(&view, &exposure);
-        let share = mask.iter().filter(|&&m| m).count() as f32 / mask.len() as f32;
+        let share = mask.values().iter().filter(|&&m| m).count() as f32 / (rows * columns) as f32;
         let fits = !with_array || (0.0008..0.02).contains(&share);
         last = Some((view, grey, mask));
         if fits {
@@ -219,7 +188,7 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
     }
 }
 
-fn assemble(head: &Head, view: &View, grey: Vec<u8>, mask: Vec<bool>) -> PhantomSlice {
+fn assemble(head: &Head, view: &View, image: Image8, mask: Mask) -> PhantomSlice {
     let [dy, dx] = view.spacing;
     let place = |point| {
         let [column, row, away] = view.project(point);
@@ -228,15 +197,15 @@ fn assemble(head: &Head, view: &View, grey: Vec<u8>, mask: Vec<bool>) -> Phantom
     let contacts = head.implant.iter().flat_map(|implant| &implant.contacts).map(|contact| {
         let (x_mm, y_mm, off_plane_mm, column, row) = place(contact.at);
         let inside = column >= 0.0 && row >= 0.0 && column < view.columns as f32 && row < view.rows as f32;
-        let visible = inside && mask[row as usize * view.columns + column as usize];
+        let visible = inside && mask[(row as usize, column as usize)];
         SliceContact { x_mm, y_mm, off_plane_mm, angle_deg: contact.angle, visible }
     });
     let contacts = contacts.collect();
     let line = head.implant.iter().flat_map(|implant| &implant.centreline);
     let centreline_mm = line.map(|&point| place(point)).map(|(x, y, ..)| [x, y]).collect();
     PhantomSlice {
-        image: grid(view, grey),
-        mask: grid(view, mask),
+        image,
+        mask,
         spacing_mm: view.spacing,
         contacts,
         centreline_mm,
