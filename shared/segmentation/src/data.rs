@@ -162,7 +162,7 @@ impl Data {
         let item = |(index, &picture): (usize, &usize)| {
             let position = first + index;
             let mut random = random(plan.seed, "item", &[epoch.into(), position as u64]);
-            self.trained[picture].item(plan, position % 2 == 0, &mut random)
+            self.trained[picture].item(plan, position.is_multiple_of(2), &mut random)
         };
         let items: Vec<(Image8, Mask)> =
             items.par_iter().enumerate().map(item).collect::<Result<_, Error>>()?;
@@ -273,7 +273,11 @@ mod tests {
 
     fn batches(data: &Data, plan: &Plan, epoch: u32) -> Vec<Batch> {
         let mut batches = Vec::new();
-        data.each_batch(plan, epoch, |batch| Ok(batches.push(batch))).unwrap();
+        data.each_batch(plan, epoch, |batch| {
+            batches.push(batch);
+            Ok(())
+        })
+        .unwrap();
         batches
     }
 
