@@ -17,10 +17,11 @@ pub(crate) fn phantom(options: &Phantom) -> Result<()> {
         output: &options.output,
         truth: options.truth.as_deref(),
     };
-    let Summary { patients, files, coronal, with_array } = export(&export_options).map_err(|error| match error {
-        PhantomError::Limit { .. } => Usage(error.to_string()).into(),
-        error => anyhow::Error::from(error),
-    })?;
+    let Summary { patients, files, coronal, with_array } =
+        export(&export_options).map_err(|error| match error {
+            PhantomError::Limit { .. } => Usage(error.to_string()).into(),
+            error => anyhow::Error::from(error),
+        })?;
     if options.json {
         return output::json(&json!({
             "output": options.output, "truth": options.truth,

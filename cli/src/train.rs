@@ -15,7 +15,7 @@ use modiolus_imaging::png;
 use modiolus_pipeline::job::train::{Dataset, TrainJob};
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, TrainingId};
-use modiolus_runtime::House;
+use modiolus_runtime::{House, HouseError};
 use modiolus_store::{FolderStore, ObjectStore};
 
 use crate::arguments::Train;
@@ -53,19 +53,26 @@ pub(crate) fn train(options: &Train, network: &dyn Network) -> Result<()> {
     if options.output.file_name().is_none() || options.output.is_dir() {
         return Err(Usage(format!("--output {}: it has to be a file", options.output.display())).into());
     }
-    let place = Place::open(&store_folder(options))?;
+    let (pairs, left_out) = read_pairs(options)?;
+    let folder = store_folder(options);
+    let is_resumed = folder.exists();
+    let place = Place::open(&folder)?;
     let store = Arc::new(FolderStore::new(place.folder())?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
-    let result = runtime.block_on(carry_out(options, network, &store));
-    let is_over = result.as_ref().err().is_none_or(|error| error.is::<TrainingFailed>());
-    if options.store.is_none() && is_over {
-        let folder = place.folder().to_owned();
-        drop((store, place));
+    let result = runtime.block_on(carry_out(options, network, &store, pairs));
+    let can_go_on = match &result {
+        Ok(()) => false,
+        Err(error) => error.is::<HouseError>() || (is_resumed && !error.is::<TrainingFailed>()),
+    };
+    if options.store.is_none() && !can_go_on {
         fs::remove_dir_all(&folder).with_context(|| format!("{} can't be deleted", folder.display()))?;
     }
-    match result? {
-        0 => Ok(()),
-        n => bail!("{} could not be used (named above); the model was trained without", count(n, "pair")),
+    match (result, left_out) {
+        (Ok(()), 0) => Ok(()),
+        (Ok(()), n) => {
+            bail!("{} could not be used (named above); the model was trained without", count(n, "pair"))
+        }
+        (Err(error), _) => Err(error),
     }
 }
 
@@ -84,14 +91,17 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Trains, and gives the number of pairs that could not be used.
-async fn carry_out(options: &Train, network: &dyn Network, store: &Arc<FolderStore>) -> Result<usize> {
+async fn carry_out(
+    options: &Train,
+    network: &dyn Network,
+    store: &Arc<FolderStore>,
+    pairs: Vec<Pair>,
+) -> Result<()> {
     let base = match &options.base {
         Some(wanted) => Some(models::choose(&**store, Some(wanted), network).await.context("--base")?),
         None => None,
     };
     let plan = plan(options, base.as_ref(), network)?;
-    let (pairs, left_out) = read_pairs(options)?;
     let (dataset, objects) = network.assemble(pairs, &plan)?;
     announce(&dataset, &plan, network);
     let rival = match &options.store {
@@ -112,7 +122,7 @@ async fn carry_out(options: &Train, network: &dyn Network, store: &Arc<FolderSto
         output::json_line(&outcome.summary(&options.output))?;
     }
     terminal::say(&format!("The model {}: {}", outcome.version, options.output.display()));
-    Ok(left_out)
+    Ok(())
 }
 
 /// The plan: the one asked for, else the base model's, else the default; with the epochs asked for.
@@ -236,8 +246,9 @@ async fn run(
     let first = Message::new(job);
     let manifest = RunManifest { wanted: None, chunks: vec![first.id.clone()] };
     let house = network.with_train(House::new(store.clone()));
-    let ended =
-        house.run(&job.training.as_run(), &manifest, vec![first], |event| table.follow(&event.progress)).await?;
+    let ended = house
+        .run(&job.training.as_run(), &manifest, vec![first], |event| table.follow(&event.progress))
+        .await?;
     if let Some(failed) = ended.failed.into_iter().next() {
         return Err(TrainingFailed(failed.message).into());
     }
@@ -255,7 +266,7 @@ async fn report_gate(store: &dyn ObjectStore, outcome: &Outcome, json: bool) -> 
         models::print_gate(gate)?;
     }
     let is_current = models::current(store).await?.is_some_and(|pointer| pointer.current == outcome.version);
-    let said = if is_current { "is now current" } else { "was not made current" };
+    let said = if is_current { "is now current" } else { "is not made current" };
     terminal::say(&format!("{} {said}: {}", outcome.version, gate.why));
     Ok(())
 }

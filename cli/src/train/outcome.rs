@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
+use modiolus_imaging::plot;
 use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, TrainJob};
 use modiolus_pipeline::key::MODELS_PREFIX;
-use modiolus_pipeline::{
-    Job, Manifest, Marker, ModelVersion, ObjectKey, Outcome as JobOutcome, Plan, StageName,
-};
+use modiolus_pipeline::{Job, Manifest, ModelVersion, ObjectKey, Plan, StageName};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -52,20 +51,8 @@ fn log(job: &TrainJob) -> ObjectKey {
 }
 
 impl Outcome {
-    /// Reads what a training left.
-    ///
-    /// # Errors
-    /// When a segment failed, with its reason.
-    pub(super) async fn read(store: &dyn ObjectStore, segments: &[TrainJob]) -> Result<Self> {
-        let last = segments.last().context("a training of no epochs")?;
-        for job in segments {
-            let key = ObjectKey::Marker(job.training.as_run(), 0, job.id());
-            match objects::json_if_there(store, key).await?.map(|marker: Marker| marker.outcome) {
-                Some(JobOutcome::Done) => {}
-                Some(JobOutcome::Failed { message, .. }) => bail!("the training failed: {message}"),
-                None => bail!("the training was stopped: start it again and it goes on"),
-            }
-        }
+    /// Reads what the last segment of a training left.
+    pub(super) async fn read(store: &dyn ObjectStore, last: &TrainJob) -> Result<Self> {
         let manifest: Manifest =
             objects::json(store, ObjectKey::Manifest(StageName::Train, last.id())).await?;
         let of_model =
@@ -93,7 +80,7 @@ impl Outcome {
             &path.with_extension("split.json"),
             &pretty(&serde_json::to_value(split(dataset))?)?,
         )?;
-        output::write_file(&path.with_extension("curves.svg"), curves(&self.epochs).as_bytes())?;
+        output::write_file(&path.with_extension("curves.svg"), plot::curves_svg(&self.epochs).as_bytes())?;
         output::write_file(path, &self.model)
     }
 

@@ -1,0 +1,65 @@
+//! `modiolus` with the network: what `modiolus` goes on in when a command needs it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bytes::Bytes;
+use modiolus_cli::network::{Network, Pair, Predictor};
+use modiolus_imaging::{Image8, Mask};
+use modiolus_infer::InferStage;
+use modiolus_pipeline::job::train::Dataset;
+use modiolus_pipeline::{ObjectKey, Plan};
+use modiolus_runtime::House;
+use modiolus_segmentation::{Device, ModelFile};
+use modiolus_train::TrainStage;
+
+fn main() -> ExitCode {
+    modiolus_cli::main(Some(&Libtorch))
+}
+
+/// The network on libtorch.
+struct Libtorch;
+
+struct Loaded(modiolus_segmentation::Predictor);
+
+impl Predictor for Loaded {
+    fn mask(&self, slice: &Image8) -> Result<Mask> {
+        Ok(self.0.mask_slice(slice)?)
+    }
+}
+
+impl Network for Libtorch {
+    fn base_model(&self) -> &'static [u8] {
+        include_bytes!("../../../shared/segmentation/models/base.safetensors")
+    }
+
+    fn plan_of(&self, model: &[u8]) -> Result<Plan> {
+        Ok(ModelFile::decode(model)?.origin.plan)
+    }
+
+    fn predictor(&self, model: &[u8]) -> Result<Box<dyn Predictor>> {
+        Ok(Box::new(Loaded(modiolus_segmentation::Predictor::load(model)?)))
+    }
+
+    fn default_plan(&self) -> Plan {
+        Plan::default()
+    }
+
+    fn assemble(&self, pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)> {
+        let named = |Pair { name, patient, image, mask }| modiolus_train::Pair { name, patient, image, mask };
+        Ok(modiolus_train::assemble(pairs.into_iter().map(named).collect(), plan)?)
+    }
+
+    fn with_infer(&self, house: House, slots: usize) -> House {
+        house.with(InferStage::new(Device::choose()), slots)
+    }
+
+    fn with_train(&self, house: House) -> House {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        house.with(TrainStage::new(Device::choose(), cores), 1)
+    }
+
+    fn device(&self) -> String {
+        Device::choose().to_string()
+    }
+}
