@@ -42,15 +42,9 @@ fn without_influence(command: &mut Command) {
 fn path() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
-    for name in ["modiolus", "modiolus-network"] {
-        let program = profile.join(name);
-        assert!(
-            program.is_file(),
-            "build first: cargo build -p modiolus --bins ({} is missing)",
-            program.display()
-        );
-    }
-    profile.join("modiolus")
+    let program = profile.join("modiolus");
+    assert!(program.is_file(), "build first: cargo build -p modiolus --bins ({} is missing)", program.display());
+    program
 }
 
 /// A running program.

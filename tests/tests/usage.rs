@@ -133,7 +133,9 @@ fn standard_output_that_is_closed_early_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     let slice = folder.path().join("slice");
     scans::write(&slice, &scans::file(&scans::coronal(1, 16)));
-    let script = r#"set -o pipefail 2>/dev/null || exit 0; "$modiolus" inspect --json "$1" | true"#;
-    let arguments: [&Path; 1] = [&slice];
-    Finished::success(&mut modiolus_tests::shell(&[], script, &arguments));
+    let code = folder.path().join("code");
+    let script = r#"{ "$modiolus" inspect --json "$1"; echo $? >"$2"; } | true"#;
+    let arguments: [&Path; 2] = [&slice, &code];
+    let said = Finished::success(&mut modiolus_tests::shell(&[], script, &arguments));
+    assert_eq!(fs::read_to_string(&code).unwrap().trim(), "0", "{said}");
 }
