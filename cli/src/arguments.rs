@@ -211,7 +211,7 @@ pub(crate) enum ModelsAction {
     #[command(after_help = "Example: modiolus models show m-0123456789ab")]
     Show {
         /// The version, or "current"
-        #[arg(value_name = "VERSION")]
+        #[arg(id = "wanted", value_name = "VERSION")]
         version: String,
     },
     /// Make a version (or a model file) current by hand
@@ -225,7 +225,7 @@ pub(crate) enum ModelsAction {
     #[command(after_help = "Example: modiolus models rollback")]
     Rollback {
         /// Go back to this one instead of the last
-        #[arg(value_name = "VERSION")]
+        #[arg(id = "wanted", value_name = "VERSION")]
         version: Option<ModelVersion>,
     },
 }
