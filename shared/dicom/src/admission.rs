@@ -4,7 +4,7 @@ use modiolus_pipeline::{Reason, Refusal};
 
 use crate::attributes::Attributes;
 use crate::tag::{self, Tag};
-use crate::transfer::{Storage, TransferSyntax, printable_uid};
+use crate::transfer::{JPEG_EXTENDED_UID, Storage, TransferSyntax, printable_uid};
 
 /// Rows and Columns may not be more than this.
 pub(crate) const SIDE_LIMIT: u32 = 8192;
@@ -95,7 +95,9 @@ fn check_transfer_syntax(attributes: &Attributes) -> Result<(), Refusal> {
     let uid = &attributes.transfer_syntax_uid;
     let syntax = TransferSyntax::of(uid);
     let (native, has_length) = (syntax.storage == Storage::Native, attributes.pixel_length.is_some());
-    if syntax.storage == Storage::Unsupported {
+    // JPEG Extended holds 8 bits or 12, and the decoder knows 8.
+    let is_12_bit = uid == JPEG_EXTENDED_UID && attributes.bits_stored > 8;
+    if syntax.storage == Storage::Unsupported || is_12_bit {
         let detail =
             format!("{} ({}) can't be decoded; export it uncompressed", syntax.name, printable_uid(uid));
         return Err(Refusal::new(Reason::UnsupportedTransferSyntax, detail));

@@ -223,7 +223,7 @@ impl Patient<'_> {
         }
         let encoding = reader.encoding;
         let value = reader.value(head)?;
-        let is_as_expected = head.vr.is_none_or(|written| same_kind(written, vr));
+        let is_as_expected = head.vr.is_none_or(|written| may_stand_for(written, vr));
         let cleaned = if is_as_expected { self.value(rule, head.tag, vr, value, encoding) } else { None };
         if let Some(value) = cleaned {
             out.insert(head.tag, Content::Value(vr, value));
@@ -294,10 +294,11 @@ fn expected_vr(tag: Tag, signed: bool) -> Option<Vr> {
     vr.to_string().as_bytes().try_into().ok()
 }
 
-/// Writers choose among the VRs of binary numbers, and of bytes; text is not taken for either.
-fn same_kind(written: Vr, expected: Vr) -> bool {
+/// Writers choose among VRs, and the value is checked for what it should be. Only binary numbers can't be told from
+/// text by their bytes, so they must be written as such.
+fn may_stand_for(written: Vr, expected: Vr) -> bool {
     let is_words = |vr: Vr| matches!(&vr, b"US" | b"SS" | b"OW");
-    written == expected || (is_words(written) && is_words(expected))
+    !is_words(expected) || is_words(written)
 }
 
 /// A value that means nothing (action D). None for binary ones: such attributes go.

@@ -196,10 +196,14 @@ fn meta_start(prefix: &[u8], file_len: u64) -> Result<u64, Stop> {
 
 /// Old writers leave preamble and meta information out; such files start with group 0002 or 0008.
 fn starts_like_a_data_set(prefix: &[u8], file_len: u64) -> bool {
-    let [group @ (2 | 8), 0, _, 0..=0x10, e, f, g, h, ..] = *prefix else { return false };
-    let is_explicit = is_known_vr([e, f]);
-    let length = u64::from(u32::from_le_bytes([e, f, g, h]));
-    is_explicit || (group == 8 && length % 2 == 0 && length <= file_len - 8)
+    match *prefix {
+        [2 | 8, 0, _, 0..=0x10, e, f, ..] | [0, 8, 0..=0x10, _, e, f, ..] if is_known_vr([e, f]) => true,
+        [8, 0, _, 0..=0x10, e, f, g, h, ..] => {
+            let length = u64::from(u32::from_le_bytes([e, f, g, h]));
+            length % 2 == 0 && length <= file_len - 8
+        }
+        _ => false,
+    }
 }
 
 /// The encoding of a data set, by its first bytes: some files are in another one than they say.

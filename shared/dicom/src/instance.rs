@@ -184,3 +184,128 @@ fn fragments(reader: &mut Reader, head: &Head) -> Result<Vec<u8>, Stop> {
     }
     Ok(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::write::{CtImage, Syntax};
+
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
+
+    fn image(pixels: Vec<i32>) -> CtImage {
+        let columns = u16::try_from(pixels.len() / 2).unwrap();
+        CtImage { rows: 2, columns, pixels, signed: true, ..CtImage::default() }
+    }
+
+    /// An RLE frame of 16-bit samples without any run.
+    fn rle_frame(pixels: &[i32]) -> Vec<u8> {
+        let segment = |shift: i32| -> Vec<u8> {
+            let control = u8::try_from(pixels.len() - 1).unwrap();
+            let bytes = pixels.iter().map(|pixel| (pixel >> shift & 0xFF) as u8);
+            std::iter::once(control).chain(bytes).collect()
+        };
+        let (high, low) = (segment(8), segment(0));
+        let mut frame: Vec<u8> =
+            [2, 64, 64 + high.len() as u32].iter().flat_map(|word| word.to_le_bytes()).collect();
+        frame.resize(64, 0);
+        [frame, high, low].concat()
+    }
+
+    fn jpeg_frame(side: u16, grey: u8) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let pixels = vec![grey; usize::from(side) * usize::from(side)];
+        let encoder = jpeg_encoder::Encoder::new(&mut frame, 100);
+        encoder.encode(&pixels, side, side, jpeg_encoder::ColorType::Luma).unwrap();
+        frame
+    }
+
+    fn jpeg_file(side: u16, frame: &[u8]) -> Vec<u8> {
+        let pixels = vec![0; usize::from(side) * usize::from(side)];
+        CtImage { rows: side, columns: side, pixels, ..CtImage::default() }
+            .to_encapsulated(JPEG_BASELINE, frame)
+    }
+
+    #[test]
+    fn rle_and_jpeg_are_decoded() {
+        let pixels = vec![-1000, -1, 0, 1, 255, 3071];
+        let file = image(pixels.clone()).to_encapsulated(RLE, &rle_frame(&pixels));
+        assert_eq!(decode(&file).unwrap().stored, pixels);
+        let decoded = decode(&jpeg_file(16, &jpeg_frame(16, 200))).unwrap().stored;
+        assert!(decoded.len() == 256 && decoded.iter().all(|pixel| (pixel - 200).abs() <= 1));
+    }
+
+    #[test]
+    fn a_jpeg_of_another_size_is_refused_before_it_is_decoded() {
+        let refusal = decode(&jpeg_file(16, &jpeg_frame(1024, 0))).unwrap_err();
+        assert_eq!(refusal.reason, Reason::MalformedAttribute);
+        assert!(refusal.detail.contains("Rows and Columns"));
+    }
+
+    #[test]
+    fn compressed_pixels_that_end_early_are_truncated() {
+        let pixels = vec![5; 8];
+        let frame = rle_frame(&pixels);
+        let file = image(pixels).to_encapsulated(RLE, &frame[..frame.len() - 4]);
+        assert_eq!(decode(&file).unwrap_err().reason, Reason::Truncated);
+        assert_eq!(decode(&file[..file.len() - 9]).unwrap_err().reason, Reason::Truncated);
+    }
+
+    #[test]
+    fn only_stored_bits_count_and_keep_their_sign() {
+        let mut attributes = Attributes {
+            bits_allocated: 16,
+            bits_stored: 12,
+            high_bit: 11,
+            pixel_representation: 1,
+            ..Attributes::default()
+        };
+        assert_eq!(stored_bits(0xF7FF, &attributes), 2047);
+        assert_eq!(stored_bits(0x0FFF, &attributes), -1);
+        attributes.pixel_representation = 0;
+        assert_eq!(stored_bits(0xFFFF, &attributes), 4095);
+        attributes.high_bit = 15;
+        assert_eq!(stored_bits(0xFFF0 | 0x7, &attributes), 4095);
+        let whole = Attributes { bits_allocated: 32, bits_stored: 32, high_bit: 31, ..Attributes::default() };
+        assert_eq!(stored_bits(u32::MAX, &whole), i32::MAX);
+    }
+
+    #[test]
+    fn modality_values_follow_slope_and_intercept() {
+        let image = CtImage { rescale_slope: 2.0, rescale_intercept: -1000.0, ..image(vec![0, 1, -3, 4]) };
+        let instance = decode(&image.to_bytes(Syntax::ImplicitLittle)).unwrap();
+        assert_eq!(instance.modality_values(), [-1000.0, -998.0, -1006.0, -992.0]);
+    }
+
+    #[test]
+    fn equal_pixels_have_one_digest_however_they_are_stored() {
+        let shifted = CtImage { rescale_intercept: -24.0, ..image(vec![24, 25, 26, 27]) };
+        let digest = |image: &CtImage, syntax| decode(&image.to_bytes(syntax)).unwrap().pixel_digest();
+        let plain = digest(&image(vec![0, 1, 2, 3]), Syntax::ExplicitLittle);
+        assert_eq!(digest(&shifted, Syntax::ExplicitBig), plain);
+        assert_ne!(digest(&image(vec![0, 1, 2, 4]), Syntax::ExplicitLittle), plain);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn damaged_compressed_pixels_never_panic(
+            rle: bool,
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let pixels: Vec<i32> = (0..64).collect();
+            let mut frame = if rle { rle_frame(&pixels) } else { jpeg_frame(16, 7) };
+            for (at, byte) in flips {
+                let at = at.index(frame.len());
+                frame[at] = byte;
+            }
+            let file = if rle { image(pixels).to_encapsulated(RLE, &frame) } else { jpeg_file(16, &frame) };
+            if let Ok(instance) = decode(&file) {
+                prop_assert_eq!(instance.stored.len(), if rle { 64 } else { 256 });
+            }
+        }
+    }
+}

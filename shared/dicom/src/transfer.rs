@@ -27,6 +27,7 @@ pub(crate) struct TransferSyntax {
 
 pub(crate) const EXPLICIT_LITTLE_UID: &str = "1.2.840.10008.1.2.1";
 pub(crate) const IMPLICIT_LITTLE_UID: &str = "1.2.840.10008.1.2";
+pub(crate) const JPEG_EXTENDED_UID: &str = "1.2.840.10008.1.2.4.51";
 pub(crate) const EXPLICIT_BIG_UID: &str = "1.2.840.10008.1.2.2";
 
 impl TransferSyntax {
@@ -45,7 +46,7 @@ impl TransferSyntax {
             },
             EXPLICIT_BIG_UID => native("Explicit VR Big Endian", Encoding::EXPLICIT_BIG),
             "1.2.840.10008.1.2.4.50" => compressed("JPEG Baseline", Storage::Jpeg),
-            "1.2.840.10008.1.2.4.51" => compressed("JPEG Extended", Storage::Jpeg),
+            JPEG_EXTENDED_UID => compressed("JPEG Extended", Storage::Jpeg),
             "1.2.840.10008.1.2.4.57" => compressed("JPEG Lossless", Storage::Jpeg),
             "1.2.840.10008.1.2.4.70" => compressed("JPEG Lossless SV1", Storage::Jpeg),
             "1.2.840.10008.1.2.5" => compressed("RLE Lossless", Storage::Rle),

@@ -207,6 +207,22 @@ impl CtImage {
         part10(CT_IMAGE_STORAGE, &self.sop_instance_uid, uid, &writer.bytes)
     }
 
+    /// The file with one compressed frame in place of its pixels, in two fragments.
+    #[cfg(test)]
+    pub(crate) fn to_encapsulated(&self, transfer_syntax: &str, frame: &[u8]) -> Vec<u8> {
+        let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
+        self.write_identity(&mut writer);
+        self.write_image(&mut writer);
+        writer.bytes.truncate(writer.bytes.len() - 12 - 2 * self.pixels.len());
+        writer.head(tag::PIXEL_DATA, *b"OB", crate::element::UNDEFINED);
+        let (one, two) = frame.split_at(frame.len() / 4 * 2);
+        for fragment in [&[][..], one, two] {
+            writer.put(tag::ITEM, *b"OB", fragment);
+        }
+        writer.head(tag::SEQUENCE_DELIMITATION, *b"OB", 0);
+        part10(CT_IMAGE_STORAGE, &self.sop_instance_uid, transfer_syntax, &writer.bytes)
+    }
+
     fn write_identity(&self, writer: &mut Writer) {
         writer.text(tag::SPECIFIC_CHARACTER_SET, *b"CS", "ISO_IR 192");
         writer.text(tag::IMAGE_TYPE, *b"CS", "ORIGINAL\\PRIMARY\\AXIAL");
