@@ -98,7 +98,8 @@ impl Letter {
     }
 }
 
-/// A letter that was given out and waits to be settled.
+/// A letter that was given out and waits to be settled. When settling fails, its subscription is of no use any more: drop
+/// it and subscribe again.
 pub struct Delivery {
     /// The letter.
     pub letter: Letter,
@@ -111,6 +112,12 @@ impl Delivery {
     /// A delivery, for adapters.
     pub fn new(letter: Letter, returns: u32, receipt: Box<dyn Receipt>) -> Self {
         Self { letter, returns, receipt }
+    }
+
+    /// The delivery with something around its receipt, for layers over an adapter.
+    #[must_use]
+    pub fn map_receipt(self, map: impl FnOnce(Box<dyn Receipt>) -> Box<dyn Receipt>) -> Self {
+        Self { receipt: map(self.receipt), ..self }
     }
 
     /// It is done: the broker forgets it.

@@ -36,12 +36,12 @@ pub async fn mark(
                 let Some(delivery) = delivery else { break };
                 if let Err(error) = mark_one(stage, &*store, &joins, &delivery).await {
                     tracing::warn!(%stage, %error, "a dead job can't be marked yet; trying again");
-                    rest(PAUSE, &shutdown).await;
-                    let _ = delivery.requeue().await;
-                    continue;
+                    break;
                 }
                 // If this fails it comes again, and finds its marker.
-                let _ = delivery.ack().await;
+                if delivery.ack().await.is_err() {
+                    break;
+                }
             },
         }
         rest(PAUSE, &shutdown).await;

@@ -10,8 +10,8 @@ use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
 use modiolus_pipeline::stage::MAX_ROUNDS;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{
-    Digest, Effects, Envelope, ErrorClass, Fetched, JobId, Manifest, Marker, ObjectKey, Objects, Outcome,
-    Progress, Read, Scope, StageError,
+    Digest, Effects, Envelope, ErrorClass, Fetched, JobId, Manifest, Marker, Message, ObjectKey, Objects,
+    Outcome, Progress, Read, Scope, StageError,
 };
 use modiolus_store::{ObjectStore, Puts};
 use serde::Deserialize;
@@ -43,11 +43,25 @@ pub(crate) struct Performer {
 pub(crate) enum Left {
     /// Settled.
     Settled,
+    /// It could not be settled: the subscription is of no use any more.
+    LeaseLost,
     /// It can't be settled now: its store or broker fails. It has to go back to its queue after a pause.
     Unsettled(Delivery, StageError),
 }
 
-/// What is written and published for a job.
+/// How a job ended, and what follows from it.
+enum End {
+    Done(Vec<Message>),
+    GivenUp { code: String, message: String },
+}
+
+/// What became of a job before. Given up is final: whoever wants it tried again removes its marker first.
+enum Before {
+    Committed(Manifest),
+    GivenUp { code: String, message: String },
+}
+
+/// What is written for a job, and what follows from it.
 struct Commit {
     steps: Vec<Puts>,
     manifest: Manifest,
@@ -70,9 +84,14 @@ impl Performer {
     pub(crate) async fn attend(&self, delivery: Delivery) -> Left {
         match self.handle(&delivery).await {
             Ok(Next::Acknowledge) => settled(delivery.ack().await),
-            Ok(Next::Return) => settled(delivery.requeue().await),
+            Ok(Next::Return) => self.give_back(delivery).await,
             Err(error) => Left::Unsettled(delivery, error),
         }
+    }
+
+    /// Lets a delivery go back to its queue.
+    pub(crate) async fn give_back(&self, delivery: Delivery) -> Left {
+        settled(delivery.requeue().await)
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Next, StageError> {
@@ -87,11 +106,20 @@ impl Performer {
             let text = format!("{} starts without an end: it may kill its worker", delivery.returns);
             Err(StageError::poison("crash-loop", text))
         } else {
-            self.perform(&envelope).await
+            self.commit(&envelope).await
         };
-        let Err(error) = outcome else {
-            tracing::debug!(%run, %stage, %job, attempt, "a job is done");
-            return Ok(Next::Acknowledge);
+        let error = match outcome {
+            // The job has ended: what fails from here on is done again, and never makes it a failed job.
+            Ok(End::Done(followers)) => {
+                self.follow_up(&envelope.scope, &job, followers).await?;
+                tracing::debug!(%run, %stage, %job, attempt, "a job is done");
+                return Ok(Next::Acknowledge);
+            }
+            Ok(End::GivenUp { code, message }) => {
+                self.give_up(&envelope.scope, &job, &delivery.letter, &code, &message).await?;
+                return Ok(Next::Acknowledge);
+            }
+            Err(error) => error,
         };
         match (error.class, Queue::after_failure(stage, attempt)) {
             (ErrorClass::Interrupted, _) => {
@@ -101,35 +129,42 @@ impl Performer {
             (ErrorClass::Retryable, queue @ (Queue::Work(_) | Queue::Retry(..))) => {
                 tracing::warn!(%run, %stage, %job, attempt, %error, "a job failed and will be tried again");
                 envelope.attempt = attempt;
-                let letter = explained(Letter::new(envelope.encode()), &error);
+                let letter = explained(Letter::new(envelope.encode()), error.code, &error.message);
                 self.broker.publish(queue, letter).await?;
             }
             (ErrorClass::Retryable, _) if self.halts && error.code != PANICKED => return Err(error),
             _ => {
                 tracing::error!(%run, %stage, %job, attempt, %error, "a job is given up");
-                self.give_up(&envelope.scope, &job, &delivery.letter, &error).await?;
+                self.give_up(&envelope.scope, &job, &delivery.letter, error.code, &error.message).await?;
             }
         }
         Ok(Next::Acknowledge)
     }
 
-    async fn perform(&self, envelope: &Envelope) -> Result<(), StageError> {
+    /// Runs the job, unless it was run or given up before, and writes its outputs, manifest and marker.
+    async fn commit(&self, envelope: &Envelope) -> Result<End, StageError> {
         let (scope, message) = (&envelope.scope, &envelope.message);
         let job = self.stage.clone().open(message)?;
         let manifest_key = ObjectKey::Manifest(self.stage.name(), message.id.clone());
-        let (mut steps, manifest) = match self.committed(&manifest_key).await? {
-            Some(manifest) => (vec![], manifest),
+        let marker_key = marker_key(scope, &message.id);
+        let (mut steps, manifest) = match self.before(&manifest_key, &marker_key).await? {
+            Some(Before::GivenUp { code, message }) => return Ok(End::GivenUp { code, message }),
+            Some(Before::Committed(manifest)) => (vec![], manifest),
             None => {
                 let objects = self.fetch(&job).await?;
                 let Commit { steps, manifest } = self.run(job, objects, scope, message.id.clone()).await?;
                 (steps, manifest)
             }
         };
-        let followers = manifest.followers.iter().map(|follower| follower.id.clone()).collect();
-        let marker = Marker { outcome: Outcome::Done, followers };
-        steps.push(vec![(self.marker_key(scope, &message.id), json(&marker).into())]);
+        steps.push(vec![(marker_key, json(&done_marker(&manifest.followers)).into())]);
         self.store.put_in_order(steps).await?;
-        let letters = manifest.followers.into_iter().map(|follower| {
+        Ok(End::Done(manifest.followers))
+    }
+
+    /// Publishes what follows from a job that is done, and looks at its joins.
+    async fn follow_up(&self, scope: &Scope, job: &JobId, followers: Vec<Message>) -> Result<(), StageError> {
+        let marker = done_marker(&followers);
+        let letters = followers.into_iter().map(|follower| {
             let queue = Queue::Work(follower.stage);
             (queue, Letter::new(Envelope::new(scope.clone(), follower).encode()))
         });
@@ -137,14 +172,30 @@ impl Performer {
         if !letters.is_empty() {
             self.broker.publish_all(letters).await?;
         }
-        self.ended(scope, &message.id, marker).await
+        self.ended(scope, job, marker).await
     }
 
-    /// The manifest of a job that was done before, if all it wrote is still there and intact.
-    async fn committed(&self, key: &ObjectKey) -> Result<Option<Manifest>, StageError> {
-        let Fetched::Found(object) = self.store.get(Read::whole(key.clone())).await? else { return Ok(None) };
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&object.bytes) else { return Ok(None) };
-        Ok(self.store.verify(&manifest.outputs).await?.then_some(manifest))
+    /// What became of a job before. A manifest counts if all it names is still there and intact.
+    async fn before(&self, manifest: &ObjectKey, marker: &ObjectKey) -> Result<Option<Before>, StageError> {
+        match self.manifest_and_marker(manifest, marker).await? {
+            (_, Some(Marker { outcome: Outcome::Failed { code, message }, .. })) => {
+                Ok(Some(Before::GivenUp { code, message }))
+            }
+            (Some(manifest), _) if self.store.verify(&manifest.outputs).await? => {
+                Ok(Some(Before::Committed(manifest)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn manifest_and_marker(
+        &self,
+        manifest: &ObjectKey,
+        marker: &ObjectKey,
+    ) -> Result<(Option<Manifest>, Option<Marker>), StageError> {
+        let reads = [Read::whole(manifest.clone()), Read::whole(marker.clone())];
+        let mut found = self.store.get_many(&reads).await.into_iter();
+        Ok((decoded(found.next().transpose()?), decoded(found.next().transpose()?)))
     }
 
     async fn fetch(&self, job: &Arc<dyn AnyJob>) -> Result<Objects, StageError> {
@@ -213,17 +264,25 @@ impl Performer {
         Ok(self.joins.ended(scope, job, marker).await?)
     }
 
-    /// Marks a job as failed and puts its letter, as it came, where people find it.
+    /// Marks a job as failed and puts its letter, as it came, where people find it. A job that was done before (here, or by
+    /// a duplicate of its message) stays done; then only what follows from it is published again.
     async fn give_up(
         &self,
         scope: &Scope,
         job: &JobId,
         letter: &Letter,
-        error: &StageError,
+        code: &str,
+        message: &str,
     ) -> Result<(), StageError> {
-        let marker = failed_marker(error.code, &error.message);
-        self.store.put(self.marker_key(scope, job), json(&marker).into()).await?;
-        self.broker.publish(Queue::Dead(self.stage.name()), explained(letter.clone(), error)).await?;
+        let key = marker_key(scope, job);
+        let manifest_key = ObjectKey::Manifest(self.stage.name(), job.clone());
+        let (manifest, marker) = self.manifest_and_marker(&manifest_key, &key).await?;
+        if let (Some(manifest), Some(Marker { outcome: Outcome::Done, .. })) = (manifest, marker) {
+            return self.follow_up(scope, job, manifest.followers).await;
+        }
+        let marker = failed_marker(code, message);
+        self.store.put(key, json(&marker).into()).await?;
+        self.broker.publish(Queue::Dead(self.stage.name()), explained(letter.clone(), code, message)).await?;
         self.ended(scope, job, marker).await
     }
 
@@ -231,17 +290,15 @@ impl Performer {
         let stage = self.stage.name();
         tracing::error!(%stage, %error, "a message can't be read and is given up");
         match address(&delivery.letter.body) {
-            Some((scope, job)) => self.give_up(&scope, &job, &delivery.letter, &error).await?,
+            Some((scope, job)) => {
+                self.give_up(&scope, &job, &delivery.letter, error.code, &error.message).await?
+            }
             None => {
-                let letter = explained(delivery.letter.clone(), &error);
+                let letter = explained(delivery.letter.clone(), error.code, &error.message);
                 self.broker.publish(Queue::Dead(stage), letter).await?;
             }
         }
         Ok(Next::Acknowledge)
-    }
-
-    fn marker_key(&self, scope: &Scope, job: &JobId) -> ObjectKey {
-        ObjectKey::Marker(scope.run.clone(), scope.chunk, job.clone())
     }
 }
 
@@ -275,6 +332,14 @@ impl Commit {
     }
 }
 
+/// The value in an object, if it is there and whole.
+fn decoded<T: serde::de::DeserializeOwned>(fetched: Option<Fetched>) -> Option<T> {
+    match fetched {
+        Some(Fetched::Found(object)) => serde_json::from_slice(&object.bytes).ok(),
+        _ => None,
+    }
+}
+
 /// Whether what a read asks for was fetched already.
 fn is_here(read: &Read, objects: &Objects) -> bool {
     match objects.get(&read.key) {
@@ -296,6 +361,17 @@ pub(crate) fn address(body: &[u8]) -> Option<(Scope, JobId)> {
     Some((address.scope, address.message.id))
 }
 
+fn marker_key(scope: &Scope, job: &JobId) -> ObjectKey {
+    ObjectKey::Marker(scope.run.clone(), scope.chunk, job.clone())
+}
+
+fn done_marker(followers: &[Message]) -> Marker {
+    Marker {
+        outcome: Outcome::Done,
+        followers: followers.iter().map(|follower| follower.id.clone()).collect(),
+    }
+}
+
 /// The marker of a job that was given up.
 pub(crate) fn failed_marker(code: &str, message: &str) -> Marker {
     Marker { outcome: Outcome::Failed { code: code.into(), message: message.into() }, followers: vec![] }
@@ -306,14 +382,17 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 /// The letter with the error in its headers, for people; its body stays as it is.
-fn explained(letter: Letter, error: &StageError) -> Letter {
-    letter.with("code", error.code).with("cause", &error.message)
+fn explained(letter: Letter, code: &str, cause: &str) -> Letter {
+    letter.with("code", code).with("cause", cause)
 }
 
 fn settled(result: Result<(), BrokerError>) -> Left {
-    if let Err(error) = result {
-        // It comes again, finds its manifest, and is settled then.
-        tracing::debug!(%error, "a delivery could not be settled");
+    match result {
+        Ok(()) => Left::Settled,
+        Err(error) => {
+            // It comes again, finds its manifest, and is settled then.
+            tracing::debug!(%error, "a delivery could not be settled");
+            Left::LeaseLost
+        }
     }
-    Left::Settled
 }

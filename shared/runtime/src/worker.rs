@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use modiolus_broker::{Broker, Consumer};
+use modiolus_broker::{Broker, Consumer, Delivery};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Stage, StageError, StageName};
 use modiolus_store::ObjectStore;
@@ -97,44 +97,60 @@ impl Worker {
     /// Takes deliveries until shutdown or until the subscription is lost. The subscription outlives its jobs, so that they
     /// can be acknowledged; prefetch bounds how many there are.
     async fn consume(&self, mut consumer: Box<dyn Consumer>, shutdown: &CancellationToken) {
-        let mut jobs = JoinSet::new();
+        let stage = self.stage();
+        let mut jobs: JoinSet<Left> = JoinSet::new();
         loop {
             let delivery = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(_) = jobs.join_next() => continue,
+                Some(left) = jobs.join_next() => match left {
+                    Ok(Left::LeaseLost) => None,
+                    _ => continue,
+                },
                 delivery = consumer.next() => delivery,
             };
             let Some(delivery) = delivery else {
-                tracing::warn!(stage = %self.stage(), "the subscription is lost; subscribing again");
+                tracing::warn!(%stage, "the subscription is lost; subscribing again");
                 break;
             };
-            let (performer, halt, shutdown) =
-                (self.performer.clone(), self.options.halt.clone(), shutdown.clone());
-            jobs.spawn(async move {
-                let Left::Unsettled(delivery, error) = performer.attend(delivery).await else { return };
-                tracing::warn!(stage = %performer.stage.name(), %error, "a job goes back to its queue after a pause");
-                if let Some(halt) = halt {
-                    // Nobody listens any more once the first error was taken.
-                    let _ = halt.send(error);
-                }
-                rest(PAUSE, &shutdown).await;
-                // If this fails the subscription is lost, and the job comes again by itself.
-                let _ = delivery.requeue().await;
-            });
+            let (performer, halt) = (self.performer.clone(), self.options.halt.clone());
+            jobs.spawn(attend(performer, delivery, halt, shutdown.clone()));
         }
-        if shutdown.is_cancelled() {
+        self.drain(jobs, shutdown).await;
+    }
+
+    /// Waits for the jobs that run; on shutdown they are told to hurry.
+    async fn drain(&self, mut jobs: JoinSet<Left>, shutdown: &CancellationToken) {
+        let hurry = async {
+            shutdown.cancelled().await;
             self.performer.stopping.store(true, Ordering::Relaxed);
-        }
-        while !jobs.is_empty() {
-            tokio::select! {
-                () = shutdown.cancelled(), if !self.performer.stopping.load(Ordering::Relaxed) => {
-                    self.performer.stopping.store(true, Ordering::Relaxed);
-                }
-                _ = jobs.join_next() => {}
-            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            () = hurry => {}
+            () = async { while jobs.join_next().await.is_some() {} } => {}
         }
     }
+}
+
+async fn attend(
+    performer: Arc<Performer>,
+    delivery: Delivery,
+    halt: Option<UnboundedSender<StageError>>,
+    shutdown: CancellationToken,
+) -> Left {
+    let (delivery, error) = match performer.attend(delivery).await {
+        Left::Unsettled(delivery, error) => (delivery, error),
+        left => return left,
+    };
+    tracing::warn!(stage = %performer.stage.name(), %error, "a job goes back to its queue after a pause");
+    if let Some(halt) = halt {
+        // Fails when an earlier error has stopped the house already.
+        let _ = halt.send(error);
+    }
+    rest(PAUSE, &shutdown).await;
+    performer.give_back(delivery).await
 }
 
 /// Waits, but not past shutdown.

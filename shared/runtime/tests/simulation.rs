@@ -1,0 +1,261 @@
+//! Everything that can go wrong between any two steps, from seeds. `MODIOLUS_SEEDS=100000` runs that many;
+//! `MODIOLUS_SEED=17` runs one.
+
+mod toy;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use modiolus_broker::{Broker, Consumer, InProcess, Letter};
+use modiolus_pipeline::topology::Queue;
+use modiolus_pipeline::{Bucket, Envelope, ObjectKey, Scope, StageName};
+use modiolus_runtime::faults::{Budget, Faults, Process, Rates};
+use modiolus_runtime::{
+    AnyStage, CancellationToken, Joins, Notice, RunOutcome, Worker, WorkerOptions, deaths,
+};
+use modiolus_store::{MemoryStore, ObjectStore};
+use tokio::task::JoinSet;
+use toy::{Fate, LastStage, PartStage, SplitStage, ToyRun};
+
+type Snapshot = BTreeMap<(Bucket, String), Bytes>;
+
+/// Longer than any chain of delays, retries and restarts of one simulation.
+const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// One simulated cluster: a store and a broker that last, processes that don't.
+struct World {
+    store: Arc<MemoryStore>,
+    broker: InProcess,
+    toy: ToyRun,
+}
+
+impl World {
+    async fn new(chunks: &[Vec<Fate>]) -> Self {
+        let (store, broker) = (Arc::new(MemoryStore::new()), InProcess::new());
+        let toy = ToyRun::new("r-simulated", chunks, &*store).await;
+        let manifest = serde_json::to_vec(&toy.manifest).unwrap();
+        store.put(ObjectKey::Run(toy.run.clone()), manifest.into()).await.unwrap();
+        for (chunk, message) in (0..).zip(toy.first.clone()) {
+            let scope = Scope { run: toy.run.clone(), chunk };
+            let letter = Letter::new(Envelope::new(scope, message.clone()).encode());
+            broker.publish(Queue::Work(message.stage), letter).await.unwrap();
+        }
+        Self { store, broker, toy }
+    }
+
+    /// Starts the workers of one process; they stop when the set is dropped.
+    fn start(&self, process: &Process) -> JoinSet<()> {
+        let (store, broker) =
+            (process.store(self.store.clone()), process.broker(Arc::new(self.broker.clone())));
+        let joins = Arc::new(Joins::new(store.clone(), broker.clone()));
+        let stages: [Arc<dyn AnyStage>; 3] = [Arc::new(SplitStage), Arc::new(PartStage), Arc::new(LastStage)];
+        let mut tasks = JoinSet::new();
+        for stage in stages {
+            let options = WorkerOptions { slots: 2, inline: true, halt: None };
+            let stop = CancellationToken::new();
+            tasks.spawn(deaths::mark(
+                stage.name(),
+                store.clone(),
+                broker.clone(),
+                joins.clone(),
+                stop.clone(),
+            ));
+            let worker = Worker::with_joins(stage, store.clone(), broker.clone(), joins.clone(), options);
+            tasks.spawn(async move { worker.run(stop).await });
+        }
+        tasks
+    }
+
+    /// Keeps `count` processes alive until the run has ended, calls `on_end`, and goes on until all queues are empty.
+    async fn live(&self, faults: &Arc<Faults>, count: usize, on_end: impl FnOnce(&Self)) -> RunOutcome {
+        let mut events = self.broker.events().await.unwrap();
+        let mut processes = JoinSet::new();
+        let launch = |processes: &mut JoinSet<()>| {
+            let process = faults.process();
+            let tasks = self.start(&process);
+            processes.spawn(async move {
+                process.crashed().await;
+                drop(tasks);
+            });
+        };
+        (0..count).for_each(|_| launch(&mut processes));
+        let outcome = loop {
+            tokio::select! {
+                Some(_) = processes.join_next() => launch(&mut processes),
+                event = events.next() => {
+                    if let Some(Notice::RunDone { outcome, .. }) = Notice::decode(&event.unwrap()) {
+                        break outcome;
+                    }
+                }
+            }
+        };
+        on_end(self);
+        // Duplicates and redeliveries may still be on their way.
+        while self.waiting() > 0 {
+            tokio::select! {
+                Some(_) = processes.join_next() => launch(&mut processes),
+                () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+            }
+        }
+        outcome
+    }
+
+    fn waiting(&self) -> usize {
+        StageName::ALL.into_iter().map(|stage| self.broker.waiting(Queue::Work(stage))).sum()
+    }
+
+    /// Whatever follows from the first jobs has a marker.
+    fn assert_complete(&self) {
+        let snapshot = self.store.snapshot();
+        for (chunk, first) in (0u32..).zip(&self.toy.manifest.chunks) {
+            let mut open = vec![first.clone()];
+            let mut seen = BTreeSet::new();
+            while let Some(job) = open.pop() {
+                let key = ObjectKey::Marker(self.toy.run.clone(), chunk, job.clone());
+                let marker = snapshot.get(&(key.bucket(), key.path()));
+                let marker =
+                    marker.unwrap_or_else(|| panic!("the run was done before {job} of chunk {chunk}"));
+                if seen.insert(job) {
+                    open.extend(
+                        serde_json::from_slice::<modiolus_pipeline::Marker>(marker).unwrap().followers,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Each simulation has its own runtime, thread and clock.
+fn simulate<F: Future>(simulation: impl FnOnce() -> F) -> F::Output {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(FOR_EVER, simulation()).await.expect("the run hangs") })
+}
+
+fn seeds(normal: u64) -> Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
+    match number("MODIOLUS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MODIOLUS_SEEDS").unwrap_or(normal),
+    }
+}
+
+fn chunks(fates: &[Fate]) -> Vec<Vec<Fate>> {
+    vec![fates.to_vec(), vec![], vec![Fate::Succeeds; 5], vec![fates[0]]]
+}
+
+fn undisturbed(chunks: &[Vec<Fate>]) -> (RunOutcome, Snapshot) {
+    simulate(|| async {
+        let world = World::new(chunks).await;
+        let faults = Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 });
+        let outcome = world.live(&faults, 1, World::assert_complete).await;
+        (outcome, world.store.snapshot())
+    })
+}
+
+const ROUGH: Rates = Rates { crash: 0.02, lost: 0.05, error: 0.02, duplicate: 0.2, delay: 0.1 };
+
+#[test]
+fn whatever_breaks_in_between_a_run_ends_with_the_same_bytes() {
+    let chunks = chunks(&[Fate::Succeeds, Fate::Fails, Fate::Succeeds, Fate::Succeeds]);
+    let expected = undisturbed(&chunks);
+    assert_eq!(expected.0.failed.len(), 1);
+    let mut crashes = 0;
+    for seed in seeds(200) {
+        // Fewer errors than a job has attempts, so that none is given up for them.
+        let faults = Faults::new(seed, ROUGH, Budget { crashes: 12, errors: 3 });
+        let found = simulate(|| async {
+            let world = World::new(&chunks).await;
+            let outcome = world.live(&faults, 2, World::assert_complete).await;
+            (outcome, world.store.snapshot())
+        });
+        assert_eq!(found.0, expected.0, "MODIOLUS_SEED={seed}");
+        assert!(found.1 == expected.1, "MODIOLUS_SEED={seed}: the store differs");
+        crashes += 12 - faults.left().crashes;
+    }
+    assert!(crashes > 0, "nothing was simulated");
+}
+
+#[test]
+fn a_run_ends_however_often_its_store_and_broker_fail() {
+    let chunks = chunks(&[Fate::Succeeds, Fate::Fails, Fate::Panics]);
+    let rates = Rates { error: 0.15, ..ROUGH };
+    let mut given_up = 0;
+    for seed in seeds(30) {
+        let faults = Faults::new(seed, rates, Budget { crashes: 12, errors: 60 });
+        simulate(|| async {
+            let world = World::new(&chunks).await;
+            // A duplicate may bring a job to its end that is given up at the same moment, so what follows from it may
+            // come after the end of the run; but nothing is left without its marker.
+            let outcome = world.live(&faults, 2, |_| ()).await;
+            world.assert_complete();
+            // What failed is in the outcome and lies with the dead for people to see.
+            let dead: usize =
+                StageName::ALL.map(|stage| world.broker.waiting(Queue::Dead(stage))).iter().sum();
+            assert!(
+                dead >= outcome.failed.len() && !outcome.failed.is_empty(),
+                "MODIOLUS_SEED={seed}: {outcome:?}"
+            );
+            given_up += outcome.failed.len();
+        });
+    }
+    assert!(given_up > 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_simulation() {
+    let chunks = chunks(&[Fate::Succeeds; 3]);
+    let left = |seed| {
+        let faults = Faults::new(seed, ROUGH, Budget { crashes: 1000, errors: 3 });
+        simulate(|| async { World::new(&chunks).await.live(&faults, 2, World::assert_complete).await });
+        faults.left()
+    };
+    assert_eq!(left(1), left(1));
+    assert_ne!((2..10).map(left).collect::<BTreeSet<_>>().len(), 1);
+}
+
+#[test]
+fn a_job_that_the_broker_gave_up_gets_its_marker_and_the_run_ends() {
+    let outcome = simulate(|| async {
+        let world = World::new(&[vec![Fate::Succeeds], vec![]]).await;
+        let queue = Queue::Work(StageName::Ingest);
+        let mut consumer = world.broker.consume(queue, 1).await.unwrap();
+        consumer.next().await.unwrap().reject().await.unwrap();
+        drop(consumer);
+        let faults = Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 });
+        world.live(&faults, 1, World::assert_complete).await
+    });
+    assert_eq!(outcome.failed.len(), 1);
+    assert_eq!((outcome.failed[0].chunk, outcome.failed[0].code.as_str()), (0, "dead-lettered"));
+}
+
+async fn dead_letter(world: &World, body: &'static [u8]) -> (Letter, usize) {
+    let stage = StageName::Filter;
+    world.broker.publish(Queue::Work(stage), Letter::new(body)).await.unwrap();
+    let process = Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 }).process();
+    let workers = world.start(&process);
+    let mut dead: Box<dyn Consumer> = world.broker.consume(Queue::Dead(stage), 1).await.unwrap();
+    let delivery = dead.next().await.unwrap();
+    let letter = delivery.letter.clone();
+    delivery.ack().await.unwrap();
+    drop(workers);
+    let markers = world.store.list(Bucket::Runs, "r-newer/jobs/").await.unwrap();
+    (letter, markers.len())
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_dead_untouched_and_marked_if_it_says_whose_it_is() {
+    simulate(|| async {
+        let world = World::new(&[]).await;
+        let (letter, markers) = dead_letter(&world, b"\xff no message").await;
+        assert_eq!((&letter.body[..], markers), (&b"\xff no message"[..], 0));
+        assert_eq!(letter.headers["code"], "undecodable");
+        let newer =
+            br#"{"scope":{"run":"r-newer","chunk":0},"message":{"id":"filter-1","colour":"red"},"more":1}"#;
+        let (letter, markers) = dead_letter(&world, newer).await;
+        assert_eq!((&letter.body[..], markers), (&newer[..], 1));
+    });
+}
