@@ -125,7 +125,8 @@ impl Data {
         }
     }
 
-    /// Hands an epoch's batches to `take` in their order; other threads make them ahead.
+    /// Hands an epoch's batches to `take` in their order; other threads make them ahead. Not for a thread of rayon's pool:
+    /// it would wait for work that waits for it.
     ///
     /// # Errors
     /// Those of `take`, at once.
