@@ -93,7 +93,9 @@ pub(crate) enum Until {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: modiolus phantom --patients 3 --files 60 --output scans --truth truth --seed 1")]
+#[command(
+    after_help = "Example: modiolus phantom --patients 3 --files 60 --output scans --truth truth --seed 1"
+)]
 pub(crate) struct Phantom {
     /// How many patients
     #[arg(long, value_name = "N")]
@@ -116,10 +118,12 @@ pub(crate) struct Phantom {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: modiolus train --images images --masks masks --output model.safetensors --epochs 30\n\n\
+#[command(
+    after_help = "Example: modiolus train --images images --masks masks --output model.safetensors --epochs 30\n\n\
     Pictures and masks pair by name: NAME.png with NAME.png, NAME_mask.png or a labelme NAME.json.\n\
     A patient is the part of NAME before the first '_' (or the folder), unless --group-by says otherwise.\n\
-    Curves and metrics are written beside MODEL_FILE.")]
+    Curves and metrics are written beside MODEL_FILE."
+)]
 pub(crate) struct Train {
     /// Pictures (PNG)
     #[arg(long, value_name = "DIR")]
@@ -171,9 +175,11 @@ pub(crate) struct Predict {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: modiolus evaluate --truth truth/masks --masks result/masks --spacing-mm 0.2\n\n\
+#[command(
+    after_help = "Example: modiolus evaluate --truth truth/masks --masks result/masks --spacing-mm 0.2\n\n\
     Both empty: IoU, Dice, precision and recall are 1, distances 0. One empty: overlaps are 0, distances undefined\n\
-    and left out of their mean.")]
+    and left out of their mean."
+)]
 pub(crate) struct Evaluate {
     /// True masks: NAME.png, NAME_mask.png or labelme NAME.json
     #[arg(long, value_name = "DIR")]
@@ -215,7 +221,9 @@ pub(crate) enum ModelsAction {
         version: String,
     },
     /// Make a version (or a model file) current by hand
-    #[command(after_help = "Example: modiolus models promote m-0123456789ab\n         modiolus models promote model.safetensors")]
+    #[command(
+        after_help = "Example: modiolus models promote m-0123456789ab\n         modiolus models promote model.safetensors"
+    )]
     Promote {
         /// The version, or a model file to take into the store first
         #[arg(value_name = "VERSION_OR_FILE")]

@@ -13,6 +13,9 @@ use modiolus_runtime::House;
 /// The binary that has the network.
 const SIBLING: &str = "modiolus-network";
 
+/// How OpenMP's threads wait.
+const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
+
 /// The network, as far as the command line needs it.
 pub trait Network {
     /// The base model that ships with Modiolus (safetensors).
@@ -76,7 +79,14 @@ pub(crate) fn go_on_in_sibling() -> anyhow::Error {
         Ok(path) => path.with_file_name(SIBLING),
         Err(error) => return error,
     };
-    let error = Command::new(&sibling).args(std::env::args_os().skip(1)).exec();
+    let mut command = Command::new(&sibling);
+    command.args(std::env::args_os().skip(1));
+    // libtorch's OpenMP threads spin while they wait, which costs several times the work on a busy machine. The library
+    // reads this when it is loaded.
+    if std::env::var_os(WAIT_POLICY).is_none() {
+        command.env(WAIT_POLICY, "passive");
+    }
+    let error = command.exec();
     anyhow!("{} can't be started: {error}. It has to lie beside modiolus", sibling.display())
 }
 

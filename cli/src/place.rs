@@ -37,7 +37,9 @@ impl Place {
             Err(TryLockError::WouldBlock) => {
                 bail!("{} is in use by another modiolus: wait for it or stop it", folder.display())
             }
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} can't be locked", path.display())),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{} can't be locked", path.display()))
+            }
         }
     }
 
@@ -54,11 +56,10 @@ impl Place {
             make_key(&own).with_context(|| format!("{} can't be written", own.display()))?;
         }
         let text = fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
-        let key: Digest = text
-            .trim()
-            .parse()
-            .ok()
-            .with_context(|| format!("{} is no key: it has to hold 64 hexadecimal digits", path.display()))?;
+        let key: Digest =
+            text.trim().parse().ok().with_context(|| {
+                format!("{} is no key: it has to hold 64 hexadecimal digits", path.display())
+            })?;
         Ok(Secret::new(*key.as_bytes()))
     }
 }

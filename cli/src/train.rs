@@ -128,7 +128,7 @@ async fn carry_out(
 /// The plan: the one asked for, else the base model's, else the default; with the epochs asked for.
 fn plan(options: &Train, base: Option<&Chosen>, network: &dyn Network) -> Result<Plan> {
     let mut plan = match (options.plan.as_deref(), base) {
-        (None, Some(base)) => base.plan.clone(),
+        (None, Some(base)) => base.plan.fine_tuning(),
         (None | Some("default"), _) => network.default_plan(),
         (Some("one-level-unet"), _) => Plan::one_level_unet(),
         (Some(file), _) => read_plan(Path::new(file))?,

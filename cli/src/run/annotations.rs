@@ -58,7 +58,8 @@ pub(crate) async fn collect(folder: &Path, rows: &[Row], store: &dyn ObjectStore
                 Err(error) => annotations.refused.push(refused(file, name, format!("{error:#}"))),
             },
             None => {
-                let why = "no kept slice has this name: it has to be PATIENT_STEM or PATIENT/STEM as in images/";
+                let why =
+                    "no kept slice has this name: it has to be PATIENT_STEM or PATIENT/STEM as in images/";
                 annotations.refused.push(refused(file, String::new(), why.to_owned()));
             }
         }
@@ -78,7 +79,11 @@ pub(crate) async fn outcomes(
         let SliceRef { patient, slice } = matched.slice;
         let key = ObjectKey::AnnotationVerdict(patient.clone(), slice.clone(), matched.digest);
         let Some(verdict) = objects::json_if_there(store, key).await? else {
-            outcomes.push(refused(matched.file, matched.name, "it could not be processed; see the messages above".into()));
+            outcomes.push(refused(
+                matched.file,
+                matched.name,
+                "it could not be processed; see the messages above".into(),
+            ));
             continue;
         };
         outcomes.push(match verdict {

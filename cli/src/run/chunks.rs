@@ -2,7 +2,7 @@
 
 use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::ingest::{IngestJob, ListedFile, Listing};
-use modiolus_pipeline::{Digest, Job, Message, ObjectKey};
+use modiolus_pipeline::{Digest, JobId, Message, ObjectKey};
 use modiolus_store::Puts;
 
 use super::summary::folder;
@@ -56,10 +56,9 @@ impl Chunks {
 }
 
 /// The jobs' ids.
-pub(crate) fn ids(messages: &[Message]) -> Vec<modiolus_pipeline::JobId> {
+pub(crate) fn ids(messages: &[Message]) -> Vec<JobId> {
     messages.iter().map(|message| message.id.clone()).collect()
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -25,8 +25,9 @@ use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
-use modiolus_runtime::House;
+use modiolus_runtime::{CancellationToken, House};
 use modiolus_store::{FolderStore, ObjectStore};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Run, Until};
 use crate::models;
@@ -47,6 +48,20 @@ pub(crate) fn run(options: &Run, network: Option<&dyn Network>) -> Result<()> {
     runtime.block_on(async { Job::open(options, network).await?.run().await })
 }
 
+/// The first SIGINT or SIGTERM lets jobs end or hands them back; the second ends the process at once.
+async fn stop_on_signal(stop: CancellationToken) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+    for last in [false, true] {
+        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        if last {
+            std::process::exit(1);
+        }
+        terminal::say("Stopping; what is done stays done. Once more stops at once.");
+        stop.cancel();
+    }
+}
+
 /// A run that is about to start.
 struct Job<'a> {
     options: &'a Run,
@@ -64,7 +79,8 @@ impl<'a> Job<'a> {
             .with_context(|| format!("{} can't be made", options.output.display()))?;
         let place = Place::open(&options.output.join(FOLDER))?;
         let secret = place.secret(options.key_file.as_deref())?;
-        let store = FolderStore::new(place.folder())?.with_scans(&options.scans);
+        let store = FolderStore::new(place.folder())?;
+        let store = store.with_scans(&options.scans).with_context(|| options.scans.display().to_string())?;
         let model = match options.until {
             Some(Until::Filter) => None,
             Some(Until::Infer) | None => {
@@ -87,7 +103,10 @@ impl<'a> Job<'a> {
         let inventory_path = self.place.folder().join("output.json");
         let earlier = Inventory::read(&inventory_path);
         if earlier.is_whole(&self.options.output, &inputs) {
-            eprintln!("Nothing to do: {} is complete and the scans haven't changed.", self.options.output.display());
+            eprintln!(
+                "Nothing to do: {} is complete and the scans haven't changed.",
+                self.options.output.display()
+            );
             return self.print_earlier();
         }
 
@@ -136,7 +155,13 @@ impl Job<'_> {
     }
 
     /// Does all jobs of a run.
-    async fn finish(&self, run: &RunId, manifest: &RunManifest, first: Vec<Message>, files: u64) -> Result<()> {
+    async fn finish(
+        &self,
+        run: &RunId,
+        manifest: &RunManifest,
+        first: Vec<Message>,
+        files: u64,
+    ) -> Result<()> {
         let mut house = House::new(self.store.clone())
             .with(IngestStage, self.jobs)
             .with(FilterStage::new(&self.secret), self.jobs)
@@ -144,17 +169,24 @@ impl Job<'_> {
         if let Some(network) = self.network.filter(|_| self.model.is_some()) {
             house = network.with_infer(house, self.jobs);
         }
+        let stop = CancellationToken::new();
+        let listening = tokio::spawn(stop_on_signal(stop.clone()));
         let progress = Progress::new(files, self.model.is_some());
-        house.run(run, manifest, first, |event| progress.follow(&event)).await?;
+        let result = house.stopped_by(stop).run(run, manifest, first, |event| progress.follow(&event)).await;
         progress.finish();
+        listening.abort();
+        result?;
         Ok(())
     }
 
     /// Makes samples of the annotations, if there are any.
     async fn annotate(&self, rows: &[Row], tree: &mut Tree<'_>) -> Result<Vec<Annotation>> {
-        let (Some(folder), Some(model)) = (&self.options.annotations, &self.model) else { return Ok(Vec::new()) };
+        let (Some(folder), Some(model)) = (&self.options.annotations, &self.model) else {
+            return Ok(Vec::new());
+        };
         let annotations = annotations::collect(folder, rows, &*self.store).await?;
-        let first: Vec<Message> = annotations.matched.iter().map(|matched| Message::new(&matched.job())).collect();
+        let first: Vec<Message> =
+            annotations.matched.iter().map(|matched| Message::new(&matched.job())).collect();
         if !first.is_empty() {
             let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
             let run = RunId::derived(&Digest::of_json(&manifest));
@@ -206,7 +238,8 @@ impl Job<'_> {
     fn print_earlier(&self) -> Result<()> {
         if self.options.json {
             let path = self.options.output.join("summary.json");
-            let json = fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+            let json =
+                fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
             output::line(&json)?;
         }
         Ok(())

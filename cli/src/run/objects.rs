@@ -19,7 +19,10 @@ pub(crate) async fn json<T: DeserializeOwned>(store: &dyn ObjectStore, key: Obje
 }
 
 /// An object's JSON, or nothing where there is no such object.
-pub(crate) async fn json_if_there<T: DeserializeOwned>(store: &dyn ObjectStore, key: ObjectKey) -> Result<Option<T>> {
+pub(crate) async fn json_if_there<T: DeserializeOwned>(
+    store: &dyn ObjectStore,
+    key: ObjectKey,
+) -> Result<Option<T>> {
     let shown = key.to_string();
     let Some(bytes) = bytes_if_there(store, key).await? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{shown} in the store is damaged"))

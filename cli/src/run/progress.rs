@@ -14,7 +14,10 @@ pub(crate) struct Progress {
 impl Progress {
     /// The progress of a run of so many files.
     pub(crate) fn new(files: u64, draws_masks: bool) -> Self {
-        Self { files: Bar::new("Reading", files, "files"), slices: draws_masks.then(|| Bar::new("Drawing", 0, "masks")) }
+        Self {
+            files: Bar::new("Reading", files, "files"),
+            slices: draws_masks.then(|| Bar::new("Drawing", 0, "masks")),
+        }
     }
 
     /// Follows what the stages tell.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
-use minijinja::{Environment, context};
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use super::rows::Row;
@@ -29,9 +30,13 @@ struct Refused<'a> {
 /// The page.
 pub(crate) fn page(summary: &Summary) -> Result<String> {
     let mut environment = Environment::new();
-    environment.add_template("report.html", include_str!("report.html")).context("the report's template is broken")?;
+    environment
+        .add_template("report.html", include_str!("report.html"))
+        .context("the report's template is broken")?;
     let (sections, strays) = sections(&summary.files);
     let template = environment.get_template("report.html")?;
+    let [summary, sections, strays] =
+        [Serde(summary).into(), Serde(sections).into(), Serde(strays).into()] as [Value; 3];
     template.render(context! { summary, sections, strays }).context("the report could not be made")
 }
 
@@ -40,11 +45,16 @@ fn sections(files: &[Row]) -> (Vec<Section<'_>>, Vec<Refused<'_>>) {
     let owners = owners(files);
     let mut of_patient: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in files {
-        let owner = if row.patient.is_empty() { owners.get(folder(&row.path)).copied().unwrap_or("") } else { &row.patient };
+        let owner = if row.patient.is_empty() {
+            owners.get(folder(&row.path)).copied().unwrap_or("")
+        } else {
+            &row.patient
+        };
         of_patient.entry(owner).or_default().push(row);
     }
     let strays = of_patient.remove("").unwrap_or_default();
-    let mut sections: Vec<Section> = of_patient.into_iter().map(|(patient, rows)| section(patient, &rows)).collect();
+    let mut sections: Vec<Section> =
+        of_patient.into_iter().map(|(patient, rows)| section(patient, &rows)).collect();
     sections.sort_by(|a, b| best(b).total_cmp(&best(a)).then_with(|| a.patient.cmp(b.patient)));
     (sections, by_reason(strays.into_iter()))
 }
@@ -55,7 +65,10 @@ fn owners(files: &[Row]) -> HashMap<&str, &str> {
     for row in files.iter().filter(|row| !row.patient.is_empty()) {
         owners.entry(folder(&row.path)).or_default().insert(&row.patient);
     }
-    owners.into_iter().filter_map(|(folder, patients)| Some((folder, *patients.first()?)).filter(|_| patients.len() == 1)).collect()
+    owners
+        .into_iter()
+        .filter_map(|(folder, patients)| Some((folder, *patients.first()?)).filter(|_| patients.len() == 1))
+        .collect()
 }
 
 fn section<'a>(patient: &'a str, rows: &[&'a Row]) -> Section<'a> {
@@ -63,7 +76,12 @@ fn section<'a>(patient: &'a str, rows: &[&'a Row]) -> Section<'a> {
     slices.sort_by(|a, b| score(b).total_cmp(&score(a)).then_with(|| a.path.cmp(&b.path)));
     let folders = rows.iter().filter(|row| !row.patient.is_empty()).map(|row| folder(&row.path));
     let folders: BTreeSet<&str> = folders.collect();
-    Section { patient, folders: folders.into_iter().collect(), slices, refused: by_reason(refused.into_iter()) }
+    Section {
+        patient,
+        folders: folders.into_iter().collect(),
+        slices,
+        refused: by_reason(refused.into_iter()),
+    }
 }
 
 fn by_reason<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<Refused<'a>> {

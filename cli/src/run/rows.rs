@@ -42,10 +42,10 @@ pub(crate) struct Row {
     pub(crate) plane: String,
     pub(crate) rows: Option<u32>,
     pub(crate) columns: Option<u32>,
-    /// The path of the first file with equal pixels.
+    /// The path of the first file that shows the same slice.
     pub(crate) duplicate_of: String,
-    /// The path of an earlier file that looks nearly the same.
-    pub(crate) near_duplicate_of: String,
+    /// `exact` where the pixels are equal, `near` where the pictures are as good as equal (exported twice).
+    pub(crate) duplicate: &'static str,
     /// How clearly an array is visible, 0 to 1.
     pub(crate) array_score: Option<f32>,
     pub(crate) electrode_px: Option<u64>,
@@ -86,7 +86,8 @@ impl Gathering<'_> {
         }
         let index: Index = objects::json(self.store, ObjectKey::Index(first.clone())).await?;
         let mut verdicts: HashMap<u32, Judged> = HashMap::new();
-        let ingest: Manifest = objects::json(self.store, ObjectKey::Manifest(StageName::Ingest, first.clone())).await?;
+        let ingest: Manifest =
+            objects::json(self.store, ObjectKey::Manifest(StageName::Ingest, first.clone())).await?;
         for message in ingest.followers {
             let job: FilterJob = message.job()?;
             self.judged(chunk, &message.id, &job, &mut verdicts).await?;
@@ -134,7 +135,11 @@ impl Gathering<'_> {
 
     async fn measurements(&self, kept: &KeptSlice) -> Result<Option<Measurements>> {
         let Some(model) = self.model else { return Ok(None) };
-        objects::json_if_there(self.store, ObjectKey::Measurements(model.clone(), kept.patient.clone(), kept.slice.clone())).await
+        objects::json_if_there(
+            self.store,
+            ObjectKey::Measurements(model.clone(), kept.patient.clone(), kept.slice.clone()),
+        )
+        .await
     }
 
     /// The failures among the jobs that follow from a filter job, at any depth.
@@ -146,7 +151,8 @@ impl Gathering<'_> {
             if !seen.insert(job.clone()) {
                 continue;
             }
-            let marker: Marker = objects::json(self.store, ObjectKey::Marker(self.run.clone(), chunk, job)).await?;
+            let marker: Marker =
+                objects::json(self.store, ObjectKey::Marker(self.run.clone(), chunk, job)).await?;
             if let Outcome::Failed { code, message } = marker.outcome {
                 failures.push((code, message));
             }
@@ -156,7 +162,9 @@ impl Gathering<'_> {
     }
 
     async fn outcome(&self, chunk: u32, job: &JobId) -> Result<Outcome> {
-        Ok(objects::json::<Marker>(self.store, ObjectKey::Marker(self.run.clone(), chunk, job.clone())).await?.outcome)
+        Ok(objects::json::<Marker>(self.store, ObjectKey::Marker(self.run.clone(), chunk, job.clone()))
+            .await?
+            .outcome)
     }
 
     fn row(&self, entry: IndexEntry, judged: Option<Judged>, ids: &Deidentifier) -> Row {
@@ -167,11 +175,15 @@ impl Gathering<'_> {
         let judged = match (entry.refusal, judged) {
             (Some(refusal), _) => Judged::Refused(refusal.reason.code().into(), refusal.detail),
             (None, Some(judged)) => judged,
-            (None, None) => Judged::Failed { code: "no-verdict".into(), message: "no job looked at this file".into() },
+            (None, None) => {
+                Judged::Failed { code: "no-verdict".into(), message: "no job looked at this file".into() }
+            }
         };
         match judged {
             Judged::Refused(reason, detail) => (row.reason, row.detail) = (reason, detail),
-            Judged::Failed { code, message } => (row.verdict, row.reason, row.detail) = ("failed", code, message),
+            Judged::Failed { code, message } => {
+                (row.verdict, row.reason, row.detail) = ("failed", code, message)
+            }
             Judged::Kept(kept, measured) => row.keep(*kept, measured),
         }
         row
@@ -216,7 +228,7 @@ impl Row {
             rows: None,
             columns: None,
             duplicate_of: String::new(),
-            near_duplicate_of: String::new(),
+            duplicate: "",
             array_score: None,
             electrode_px: None,
             area_mm2: None,
@@ -245,21 +257,26 @@ fn name_stems(rows: &mut [Row]) {
     }
 }
 
-/// Exact duplicates point at the first file with their pixels, near ones at the first file that looks so much like them.
+/// A duplicate points at the first file, in the order of paths, that shows the same slice: with equal pixels, or so nearly
+/// that it was only exported twice.
 fn mark_duplicates(rows: &mut [Row]) {
     let mut first: HashMap<Digest, String> = HashMap::new();
     let mut originals: Vec<(PerceptualHash, String)> = Vec::new();
     for row in rows {
         let Some(kept) = &row.kept else { continue };
+        let hash = PerceptualHash(kept.perceptual_hash);
         if let Some(path) = first.get(&kept.pixels) {
-            row.duplicate_of.clone_from(path);
+            (row.duplicate, row.duplicate_of) = ("exact", path.clone());
             continue;
         }
-        first.insert(kept.pixels, row.path.clone());
-        let hash = PerceptualHash(kept.perceptual_hash);
         if let Some((_, path)) = originals.iter().find(|(other, _)| hash.is_near(other)) {
-            row.near_duplicate_of.clone_from(path);
+            (row.duplicate, row.duplicate_of) = ("near", path.clone());
+        } else {
+            originals.push((hash, row.path.clone()));
         }
-        originals.push((hash, row.path.clone()));
+        first.insert(
+            kept.pixels,
+            if row.duplicate_of.is_empty() { row.path.clone() } else { row.duplicate_of.clone() },
+        );
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Summary {
     pub(crate) model: Option<String>,
     pub(crate) counts: Counts,
     pub(crate) patients: Vec<Patient>,
-    /// Patients that have equal pictures: probably one person under several numbers.
+    /// Patients that share pictures: probably one person under several numbers.
     pub(crate) shared_pictures: Vec<SharedPictures>,
     pub(crate) annotations: Vec<Annotation>,
     pub(crate) files: Vec<Row>,
@@ -48,7 +48,7 @@ pub(crate) struct Summary {
 pub(crate) struct Counts {
     pub(crate) files: usize,
     pub(crate) kept: usize,
-    /// Kept slices whose pixels equal an earlier one's.
+    /// Kept slices that show the same as an earlier one.
     pub(crate) duplicates: usize,
     pub(crate) failed: usize,
     pub(crate) refused: BTreeMap<String, usize>,
@@ -86,7 +86,13 @@ pub(crate) struct Annotation {
 
 impl Summary {
     /// The summary of these rows (ordered by path).
-    pub(crate) fn of(run: &str, plane: &str, model: Option<String>, files: Vec<Row>, annotations: Vec<Annotation>) -> Self {
+    pub(crate) fn of(
+        run: &str,
+        plane: &str,
+        model: Option<String>,
+        files: Vec<Row>,
+        annotations: Vec<Annotation>,
+    ) -> Self {
         Self {
             modiolus: env!("CARGO_PKG_VERSION"),
             run: run.to_owned(),
@@ -169,7 +175,8 @@ pub(crate) fn folder(path: &str) -> &str {
 }
 
 fn shared_pictures(files: &[Row]) -> Vec<SharedPictures> {
-    let patient_of: BTreeMap<&str, &str> = files.iter().map(|row| (row.path.as_str(), row.patient.as_str())).collect();
+    let patient_of: BTreeMap<&str, &str> =
+        files.iter().map(|row| (row.path.as_str(), row.patient.as_str())).collect();
     let mut shared: BTreeMap<[&str; 2], usize> = BTreeMap::new();
     for row in files.iter().filter(|row| !row.duplicate_of.is_empty()) {
         let Some(&other) = patient_of.get(row.duplicate_of.as_str()) else { continue };

@@ -33,10 +33,9 @@ impl Inventory {
     /// Whether the output is whole and was made from these inputs.
     pub(crate) fn is_whole(&self, output: &Path, inputs: &Digest) -> bool {
         self.inputs.as_ref() == Some(inputs)
-            && self
-                .files
-                .iter()
-                .all(|(path, length)| fs::metadata(output.join(path)).is_ok_and(|found| found.len() == *length))
+            && self.files.iter().all(|(path, length)| {
+                fs::metadata(output.join(path)).is_ok_and(|found| found.len() == *length)
+            })
     }
 }
 
@@ -60,7 +59,8 @@ impl<'a> Tree<'a> {
             && fs::read(&full).is_ok_and(|found| found == bytes);
         if !unchanged {
             fs::create_dir_all(full.parent().unwrap_or(self.output)).with_context(said)?;
-            let half = full.with_file_name(format!(".{}.half", full.file_name().unwrap_or_default().to_string_lossy()));
+            let half = full
+                .with_file_name(format!(".{}.half", full.file_name().unwrap_or_default().to_string_lossy()));
             fs::write(&half, bytes).with_context(said)?;
             fs::rename(&half, &full).with_context(said)?;
         }
@@ -85,7 +85,9 @@ impl<'a> Tree<'a> {
             for ((key, path), fetched) in batch.iter().zip(store.get_many(&reads).await) {
                 match fetched? {
                     Fetched::Found(object) => self.write(path.clone(), &object.bytes)?,
-                    Fetched::Missing => bail!("{key} is missing from the store: delete the store's folder and run again"),
+                    Fetched::Missing => {
+                        bail!("{key} is missing from the store: delete the store's folder and run again")
+                    }
                     Fetched::Denied(why) => bail!("{key} can't be read: {why}"),
                 }
             }
@@ -107,10 +109,13 @@ impl<'a> Tree<'a> {
 /// Where the objects of a kept slice go.
 fn outputs(row: &Row, kept: &KeptSlice, model: Option<&ModelVersion>) -> Vec<(ObjectKey, PathBuf)> {
     let (patient, slice) = (&kept.patient, &kept.slice);
-    let path = |folder: &str, ending: &str| Path::new(folder).join(&row.patient).join(format!("{}.{ending}", row.stem));
+    let path = |folder: &str, ending: &str| {
+        Path::new(folder).join(&row.patient).join(format!("{}.{ending}", row.stem))
+    };
     let mut outputs = vec![(ObjectKey::Instance(patient.clone(), slice.clone()), path("slices", "dcm"))];
     if let Some(model) = model {
-        let of = |make: fn(ModelVersion, _, _) -> ObjectKey| make(model.clone(), patient.clone(), slice.clone());
+        let of =
+            |make: fn(ModelVersion, _, _) -> ObjectKey| make(model.clone(), patient.clone(), slice.clone());
         outputs.push((ObjectKey::Image(patient.clone(), slice.clone()), path("images", "png")));
         outputs.push((of(ObjectKey::Mask), path("masks", "png")));
         outputs.push((of(ObjectKey::Overlay), path("overlays", "png")));

@@ -18,13 +18,14 @@ const MAX_FILES: usize = 2_000_000;
 /// All files below `scans`, ordered by path. What can't be read is listed too, with the reason. `skip` (the output, if it
 /// lies inside) is left out.
 pub(crate) fn walk(scans: &Path, skip: &Path) -> Result<Vec<ListedFile>> {
-    let metadata =
-        fs::metadata(scans).with_context(|| format!("{} can't be read: is it the right folder?", scans.display()))?;
+    let metadata = fs::metadata(scans)
+        .with_context(|| format!("{} can't be read: is it the right folder?", scans.display()))?;
     if !metadata.is_dir() {
         bail!("{} is no folder: give the folder with the scans", scans.display());
     }
     fs::read_dir(scans).with_context(|| format!("{} can't be listed: check its rights", scans.display()))?;
-    let mut walker = Walker { root: scans, skip: fs::canonicalize(skip).ok(), files: Vec::new(), parents: Vec::new() };
+    let mut walker =
+        Walker { root: scans, skip: fs::canonicalize(skip).ok(), files: Vec::new(), parents: Vec::new() };
     walker.folder(scans.to_owned(), &metadata)?;
     walker.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(walker.files)
@@ -65,11 +66,16 @@ impl Walker<'_> {
     fn entry(&mut self, path: PathBuf) -> Result<()> {
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
-                let modified = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+                let modified =
+                    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
                 self.list(&path, metadata.len(), modified, None)
             }
             Ok(metadata) if metadata.is_dir() => {
-                if self.skip.as_ref().is_some_and(|skip| fs::canonicalize(&path).is_ok_and(|real| real == *skip)) {
+                if self
+                    .skip
+                    .as_ref()
+                    .is_some_and(|skip| fs::canonicalize(&path).is_ok_and(|real| real == *skip))
+                {
                     return Ok(());
                 }
                 self.folder(path, &metadata)

@@ -3,8 +3,8 @@
 //! The index says which files match; only those are read. Each leaves a de-identified instance and a verdict with what
 //! tells duplicates and clear arrays: a digest of its pixels, a perceptual hash, a score.
 
+use modiolus_dicom::Attributes;
 use modiolus_dicom::deidentify::Deidentifier;
-use modiolus_dicom::header::Attributes;
 use modiolus_dicom::index::{Index, IndexEntry};
 use modiolus_dicom::{decide, instance};
 use modiolus_imaging::{fingerprint, score};
@@ -13,8 +13,8 @@ use modiolus_pipeline::job::filter::FilterJob;
 use modiolus_pipeline::job::preprocess::PreprocessJob;
 use modiolus_pipeline::verdict::{FileVerdict, KeptSlice, Verdict, Verdicts};
 use modiolus_pipeline::{
-    Digest, Effects, Fetched, Job, ObjectKey, Objects, Progress, ProgressEvent, Read, Reason, Refusal, Secret, Stage,
-    StageError,
+    Digest, Effects, Fetched, Job, ObjectKey, Objects, Progress, ProgressEvent, Read, Reason, Refusal,
+    Secret, Stage, StageError,
 };
 
 /// Slices per preprocess job: a second or two of work.
@@ -41,9 +41,10 @@ impl Stage for FilterStage {
         let Some(index) = have.found(&key) else { return vec![Read::whole(key)] };
         // An index that doesn't decode needs nothing more: `run` says what is wrong with it.
         let Ok(index) = serde_json::from_slice::<Index>(&index.bytes) else { return vec![] };
-        let matching = job.files.iter().filter_map(|&file| index.entries.get(file as usize)).filter(|entry| {
-            entry.image().is_ok_and(|attributes| decide::verdict(attributes, job.wanted.plane).is_ok())
-        });
+        let matching =
+            job.files.iter().filter_map(|&file| index.entries.get(file as usize)).filter(|entry| {
+                entry.image().is_ok_and(|attributes| decide::verdict(attributes, job.wanted.plane).is_ok())
+            });
         matching.map(|entry| Read::whole(ObjectKey::Scan(entry.path.clone()))).collect()
     }
 
@@ -87,17 +88,26 @@ impl FilterStage {
         self.keep(attributes, bytes, effects)
     }
 
-    fn keep(&self, attributes: &Attributes, bytes: &[u8], effects: &mut Effects) -> Result<KeptSlice, Refusal> {
+    fn keep(
+        &self,
+        attributes: &Attributes,
+        bytes: &[u8],
+        effects: &mut Effects,
+    ) -> Result<KeptSlice, Refusal> {
         let instance = instance::decode(bytes)?;
         let deidentified = self.deidentifier.apply(bytes)?;
         let patient = self.secret.patient(&attributes.patient_id);
         let slice = self.secret.slice(&patient, &Digest::of(bytes));
         effects.put(ObjectKey::Instance(patient.clone(), slice.clone()), deidentified);
-        let picture = instance.picture();
+        let picture = instance.picture()?;
         Ok(KeptSlice {
             patient,
             slice,
-            pixels: instance.pixel_digest(),
+            pixels: fingerprint::pixel_hash(
+                picture.rows(),
+                picture.columns(),
+                instance.stored.iter().copied(),
+            ),
             perceptual_hash: fingerprint::perceptual_hash(&picture).0,
             array_score: score::array_score(&picture, attributes.pixel_spacing),
         })
@@ -114,7 +124,9 @@ fn publish_kept(files: &[FileVerdict], job: &FilterJob, effects: &mut Effects) {
     let mut slices: Vec<SliceRef> = files
         .iter()
         .filter_map(|file| match &file.verdict {
-            Verdict::Kept(kept) => Some(SliceRef { patient: kept.patient.clone(), slice: kept.slice.clone() }),
+            Verdict::Kept(kept) => {
+                Some(SliceRef { patient: kept.patient.clone(), slice: kept.slice.clone() })
+            }
             Verdict::Refused(_) => None,
         })
         .collect();

@@ -37,7 +37,12 @@ impl Stage for IngestStage {
         let Some(listing) = have.found(&key) else { return vec![Read::whole(key)] };
         // A listing that doesn't decode needs nothing more: `run` says what is wrong with it.
         let Ok(listing) = serde_json::from_slice::<Listing>(&listing.bytes) else { return vec![] };
-        listing.files.into_iter().filter(|f| f.unreadable.is_none()).filter_map(|f| next_read(f.path, have)).collect()
+        listing
+            .files
+            .into_iter()
+            .filter(|f| f.unreadable.is_none())
+            .filter_map(|f| next_read(f.path, have))
+            .collect()
     }
 
     fn run(&self, job: &IngestJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
@@ -58,14 +63,20 @@ fn next_read(path: String, have: &Objects) -> Option<Read> {
     let key = ObjectKey::Scan(path);
     match have.get(&key) {
         None => Some(Read::first(key, FIRST_BYTES)),
-        Some(Fetched::Found(object)) if !object.is_whole() => match read_header(&object.bytes, object.total) {
-            HeaderRead::NeedMore { up_to } => {
-                let enough = if (object.bytes.len() as u64) < MORE_BYTES { MORE_BYTES.max(up_to) } else { MOST_BYTES };
-                let bytes = enough.min(MOST_BYTES);
-                (bytes > object.bytes.len() as u64).then(|| Read::first(key, bytes))
+        Some(Fetched::Found(object)) if !object.is_whole() => {
+            match read_header(&object.bytes, object.total) {
+                HeaderRead::NeedMore { up_to } => {
+                    let enough = if (object.bytes.len() as u64) < MORE_BYTES {
+                        MORE_BYTES.max(up_to)
+                    } else {
+                        MOST_BYTES
+                    };
+                    let bytes = enough.min(MOST_BYTES);
+                    (bytes > object.bytes.len() as u64).then(|| Read::first(key, bytes))
+                }
+                HeaderRead::Complete(_) | HeaderRead::Refused { .. } => None,
             }
-            HeaderRead::Complete(_) | HeaderRead::Refused { .. } => None,
-        },
+        }
         Some(_) => None,
     }
 }
@@ -73,7 +84,8 @@ fn next_read(path: String, have: &Objects) -> Option<Read> {
 /// The row of one file.
 fn entry(file: ListedFile, objects: &Objects) -> IndexEntry {
     let ListedFile { path, length, unreadable, .. } = file;
-    let refused = |path, why: String| IndexEntry::refused(path, length, Refusal::new(Reason::Unreadable, why));
+    let refused =
+        |path, why: String| IndexEntry::refused(path, length, Refusal::new(Reason::Unreadable, why));
     if let Some(why) = unreadable {
         return refused(path, why);
     }

@@ -8,8 +8,9 @@ use modiolus_pipeline::{Digest, Effects, ObjectKey, Objects, StageError};
 /// Rasterises an annotation on the grid of its slice. One that can't be used is a verdict, not an error: the others go on.
 pub(crate) fn sample(slice: &SliceRef, annotation: Digest, objects: &Objects) -> Result<Effects, StageError> {
     let image_bytes = objects.require(&super::image_key(slice))?;
-    let image = png::decode_grey(image_bytes)
-        .map_err(|e| StageError::permanent("image-unreadable", format!("{}: {e}", super::image_key(slice))))?;
+    let image = png::decode_grey(image_bytes).map_err(|e| {
+        StageError::permanent("image-unreadable", format!("{}: {e}", super::image_key(slice)))
+    })?;
     let drawn = objects.require(&ObjectKey::Annotation(annotation))?;
     let mut effects = Effects::default();
     let verdict = match rasterise(drawn, &image) {

@@ -35,10 +35,17 @@ impl Stage for PreprocessStage {
         }
     }
 
-    fn run(&self, job: &PreprocessJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
+    fn run(
+        &self,
+        job: &PreprocessJob,
+        objects: &Objects,
+        progress: &Progress,
+    ) -> Result<Effects, StageError> {
         match job {
             PreprocessJob::Slices { slices, model } => prepare(slices, model, objects, progress),
-            PreprocessJob::Annotation { slice, annotation } => annotation::sample(slice, *annotation, objects),
+            PreprocessJob::Annotation { slice, annotation } => {
+                annotation::sample(slice, *annotation, objects)
+            }
         }
     }
 }
@@ -62,13 +69,16 @@ fn prepare(
     let mut effects = Effects::default();
     for slice in slices {
         let (image, spacing_mm) = picture(slice, objects)?;
-        let broken = |error| StageError::permanent("slice-unpreparable", format!("{}: {error}", instance_key(slice)));
-        let frame = Frame::of(image.rows(), image.columns(), anatomy::crop_box(&image), &plan.input).map_err(broken)?;
+        let broken =
+            |error| StageError::permanent("slice-unpreparable", format!("{}: {error}", instance_key(slice)));
+        let frame = Frame::of(image.rows(), image.columns(), anatomy::crop_box(&image), &plan.input)
+            .map_err(broken)?;
         let prepared = png::encode_grey(&frame.apply(&image).map_err(broken)?);
         let SliceRef { patient, slice: id } = slice.clone();
         effects.put(image_key(slice), png::encode_grey(&image));
         effects.put(ObjectKey::Prepared(plan_id.clone(), patient.clone(), id.clone()), prepared);
-        effects.put_json(ObjectKey::Frame(plan_id.clone(), patient, id), &PreparedFrame { frame, spacing_mm });
+        effects
+            .put_json(ObjectKey::Frame(plan_id.clone(), patient, id), &PreparedFrame { frame, spacing_mm });
         progress.tell(ProgressEvent::Units { done: 1 });
     }
     effects.publish(&InferJob { slices: slices.to_vec(), model: model.clone(), plan: plan_id });
