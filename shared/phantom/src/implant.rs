@@ -47,13 +47,12 @@ impl Implant {
             .map(|i| {
                 let from_tip = model.pitch_mm * (model.contacts - 1 - i) as f32;
                 let slip = 0.03 * model.pitch_mm * draw.normal();
-                let (at, angle) = place.at(active, from_tip + slip);
+                let (at, angle) = place.at(from_tip + slip);
                 Contact { at: add(at, draw.jitter(0.05)), angle }
             })
             .collect();
         let steps = (active / 0.2) as usize;
-        let centreline =
-            (0..=steps).map(|i| place.at(active, active * (1.0 - i as f32 / steps as f32)).0).collect();
+        let centreline = (0..=steps).map(|i| place.at(active * (1.0 - i as f32 / steps as f32)).0).collect();
         let mut implant = Self { model, contacts, centreline, grains: Vec::new() };
         implant.add_contacts(draw);
         implant.add_inner_wire(draw);
@@ -104,14 +103,14 @@ impl Implant {
 
     fn add_lead(&mut self, draw: &mut Draw, place: &Placement, active: f32) {
         let straight = draw.range(0.5, 4.5);
-        let start = place.at(active, active + 0.5 * self.model.pitch_mm.min(1.0)).0;
-        let end = place.at(active, active + straight + 0.6).0;
+        let start = place.at(active + 0.5 * self.model.pitch_mm.min(1.0)).0;
+        let end = place.at(active + straight + 0.6).0;
         let heading = unit(sub(end, start));
         let mut points = vec![start, end];
         points.extend(wander(draw, end, heading, 0.3, [6.0, 40.0]));
         // Often as bright as the contacts: brightness alone must not tell.
-        let strength = if draw.chance(0.5) { draw.range(0.6, 1.2) } else { draw.range(0.1, 0.7) };
-        let fade = if draw.chance(0.4) { draw.range(3.0, 10.0) } else { 1e6 };
+        let strength = if draw.chance(0.65) { draw.range(0.6, 1.3) } else { draw.range(0.1, 0.7) };
+        let fade = if draw.chance(0.25) { draw.range(3.0, 10.0) } else { 1e6 };
         let thick = draw.range(0.05, 0.18);
         for (i, at) in resample(&points, WIRE_STEP).into_iter().enumerate() {
             let strength = strength * (1.0 - (i as f32 * WIRE_STEP / fade)).max(0.12);
@@ -153,7 +152,7 @@ impl Placement {
     }
 
     /// The point `from_tip` mm from the last contact along the array, and its angle.
-    fn at(&self, active: f32, from_tip: f32) -> (Vector, f32) {
+    fn at(&self, from_tip: f32) -> (Vector, f32) {
         let folded = self.fold.filter(|&fold| from_tip < fold);
         let from_tip = folded.map_or(from_tip, |fold| 2.0 * fold - from_tip);
         let depth = (self.depth - self.short - from_tip).min(33.0);
@@ -166,7 +165,6 @@ impl Placement {
         if let Some((from, height)) = self.shift {
             at[2] += height * ((depth - from) / 1.5).clamp(0.0, 1.0);
         }
-        debug_assert!(active >= 0.0);
         (at, angle)
     }
 }
@@ -207,7 +205,7 @@ fn wander(draw: &mut Draw, from: Vector, heading: Vector, bend: f32, length: [f3
 /// Metal that is no array, anywhere in the picture. `reach` is half the picture's width in mm.
 pub(crate) fn other_metal(draw: &mut Draw, reach: f32, more: f32) -> Vec<Grain> {
     let mut grains = Vec::new();
-    while draw.chance((0.3 * more).min(0.6)) && grains.len() < 2000 {
+    while draw.chance((0.38 * more).min(0.6)) && grains.len() < 2000 {
         let start = place_aside(draw, 5.0, reach);
         let heading = if draw.chance(0.25) {
             unit(add(scale(start, -1.0), draw.jitter(3.0)))
@@ -218,7 +216,7 @@ pub(crate) fn other_metal(draw: &mut Draw, reach: f32, more: f32) -> Vec<Grain> 
         let points = wander(draw, start, heading, 0.25, [3.0, 25.0]);
         wire(draw, &mut grains, &points);
     }
-    if draw.chance(0.14 * more) {
+    if draw.chance(0.18 * more) {
         coil(draw, &mut grains, reach);
     }
     while draw.chance((0.22 * more).min(0.5)) && grains.len() < 4000 {

@@ -33,7 +33,7 @@ pub(crate) struct Scanner {
 impl Scanner {
     pub(crate) fn random(draw: &mut Draw) -> Self {
         let blur = draw.range(0.11, 0.24);
-        let bone = draw.range(88.0, 128.0);
+        let bone = draw.range(86.0, 134.0);
         let soft = draw.range(22.0, (bone - 40.0).min(58.0));
         let scale = (1950.0 - 40.0) / (bone - soft);
         let low = 40.0 - soft * scale;

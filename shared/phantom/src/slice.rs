@@ -174,7 +174,7 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
         let exposure = head.expose(&view, &mut draw);
         let (grey, mask) = head.develop(&view, &exposure);
         let share = mask.values().iter().filter(|&&m| m).count() as f32 / (rows * columns) as f32;
-        let fits = !with_array || (0.0008..0.02).contains(&share);
+        let fits = !with_array || (0.0008..0.016).contains(&share);
         last = Some((view, grey, mask));
         if fits {
             break;

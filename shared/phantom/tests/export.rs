@@ -85,7 +85,7 @@ fn an_export_has_the_files_asked_for_and_truth_for_its_coronal_slices() {
 #[test]
 fn uids_are_unique_and_a_patient_has_one_study() {
     let root = tempfile::tempdir().expect("temporary");
-    let (_, output, _) = make(root.path(), 2, 40, 4);
+    let (_, output, _) = make(root.path(), 2, 26, 4);
     let (mut instances, mut studies) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     for path in all_files(&output).keys() {
         // Truncated files and junk don't open; that is what they are for.
@@ -95,7 +95,7 @@ fn uids_are_unique_and_a_patient_has_one_study() {
         studies.entry(read(tags::PATIENT_ID)).or_default().push(read(tags::STUDY_INSTANCE_UID));
     }
     let count = instances.len();
-    assert!(count > 55, "{count} files are readable");
+    assert!(count > 35, "{count} files are readable");
     instances.sort();
     instances.dedup();
     assert_eq!(instances.len(), count);

@@ -36,7 +36,7 @@ fn the_bytes_of_a_seed_are_known() {
     assert_eq!(sum, KNOWN);
 }
 
-const KNOWN: u32 = 0;
+const KNOWN: u32 = 2_746_540_908;
 
 #[test]
 fn masks_are_as_large_as_on_real_slices() {
@@ -45,8 +45,8 @@ fn masks_are_as_large_as_on_real_slices() {
     assert!((70..98).contains(&with.len()), "{} of 100 show an array", with.len());
     let mean = with.iter().map(|slice| share(slice)).sum::<f64>() / with.len() as f64;
     assert!((0.003..0.012).contains(&mean), "mean share {mean}");
-    let usual = with.iter().filter(|slice| (0.0008..0.02).contains(&share(slice))).count();
-    assert!(usual * 100 >= with.len() * 95, "{usual} of {} are of usual size", with.len());
+    let usual = with.iter().filter(|slice| (0.0008..0.016).contains(&share(slice))).count();
+    assert!(usual * 100 >= with.len() * 90, "{usual} of {} are of usual size", with.len());
 }
 
 #[test]
