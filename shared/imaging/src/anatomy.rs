@@ -32,24 +32,30 @@ fn largest_part(mask: &Mask) -> Option<Region> {
 /// mirrored without repeating its pixel.
 pub fn blur(image: &Image8) -> Image8 {
     let (rows, columns) = image.size();
-    let sum = |taps: [u16; 5]| taps[0] + 4 * taps[1] + 6 * taps[2] + 4 * taps[3] + taps[4];
     let mut across: Grid<u16> = image.like(0);
     for row in 0..rows {
         let line = image.row(row);
-        let tap = |column: usize, k: usize| u16::from(line[mirrored(column + k, columns)]);
-        for (column, target) in across.row_mut(row).iter_mut().enumerate() {
-            *target = sum(std::array::from_fn(|k| tap(column, k)));
+        let padded: Vec<u16> = (0..columns + 4).map(|at| u16::from(line[mirrored(at, columns)])).collect();
+        for (k, weight) in BINOMIAL.into_iter().enumerate() {
+            add(across.row_mut(row), &padded[k..], weight);
         }
     }
     let mut smooth = image.like(0);
     for row in 0..rows {
-        let lines: [&[u16]; 5] = std::array::from_fn(|k| across.row(mirrored(row + k, rows)));
-        for (column, target) in smooth.row_mut(row).iter_mut().enumerate() {
-            // At most 16 x 16 x 255 + 128: it fits 16 bits.
-            *target = ((sum(lines.map(|line| line[column])) + 128) / 256) as u8;
+        // At most 16 x 16 x 255 + 128: it fits 16 bits.
+        let mut sum = vec![128; columns];
+        for (k, weight) in BINOMIAL.into_iter().enumerate() {
+            add(&mut sum, across.row(mirrored(row + k, rows)), weight);
         }
+        smooth.row_mut(row).iter_mut().zip(sum).for_each(|(grey, sum)| *grey = (sum / 256) as u8);
     }
     smooth
+}
+
+const BINOMIAL: [u16; 5] = [1, 4, 6, 4, 1];
+
+fn add(sums: &mut [u16], values: &[u16], weight: u16) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
 }
 
 /// The position `shifted - 2`, mirrored at the ends of `length` (OpenCV's BORDER_REFLECT_101).
@@ -91,6 +97,7 @@ pub fn otsu(image: &Image8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::real;
 
     /// Noise that the reference values were made from, too.
     fn noise(mut seed: u64, rows: usize, columns: usize) -> Image8 {
@@ -133,6 +140,15 @@ mod tests {
         .unwrap();
         // OpenCV 5.0: threshold 87, contourArea 1886.
         assert_eq!(crop_box(&image), Region { row: 16, column: 36, rows: 49, columns: 49 });
+    }
+
+    #[test]
+    fn real_slices_have_the_boxes_that_opencv_finds() {
+        let Some(slices) = real::cbct_pictures() else { return };
+        let boxes = [(3, 253, 233), (72, 184, 161), (11, 245, 247), (3, 253, 233), (75, 181, 161)];
+        for ((name, image), (row, rows, columns)) in slices.iter().zip(boxes) {
+            assert_eq!(crop_box(image), Region { row, column: 0, rows, columns }, "{name}");
+        }
     }
 
     #[test]

@@ -177,6 +177,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::anatomy::crop_box;
+    use crate::metrics::Overlap;
+    use crate::real;
 
     fn region(row: usize, column: usize, rows: usize, columns: usize) -> Region {
         Region { row, column, rows, columns }
@@ -218,6 +221,18 @@ mod tests {
             frame.undo_probability(&seen.map(|&set| f32::from(u8::from(set)))).unwrap().map(|&p| p >= 0.5);
         let wrong = back.values().iter().zip(mask.values()).filter(|(a, b)| a != b).count();
         assert!(wrong * 20 < mask.count(), "{wrong} of {} pixels differ", mask.count());
+    }
+
+    #[test]
+    fn real_masks_survive_the_way_there_and_back() {
+        let Some((slices, masks)) = real::cbct_pictures().zip(real::cbct_masks()) else { return };
+        for ((name, image), mask) in slices.iter().zip(&masks) {
+            let frame = Frame::of(256, 256, crop_box(image), &Input::Fit { size: 256 }).unwrap();
+            let seen = frame.apply_mask(mask).unwrap().map(|&set| f32::from(u8::from(set)));
+            let back = frame.undo_probability(&seen).unwrap().map(|&p| p >= 0.5);
+            let iou = Overlap::of(mask, &back).unwrap().iou;
+            assert!(iou > 0.92, "{name}: {iou}");
+        }
     }
 
     #[test]

@@ -153,8 +153,9 @@ impl<T> Grid<T> {
 
     /// Every position and its value, row by row.
     pub fn cells(&self) -> impl Iterator<Item = ((usize, usize), &T)> {
-        let columns = self.columns;
-        self.values.iter().enumerate().map(move |(i, value)| ((i / columns, i % columns), value))
+        let cell = |row, (column, value)| ((row, column), value);
+        let lines = self.values.chunks_exact(self.columns).enumerate();
+        lines.flat_map(move |(row, line)| line.iter().enumerate().map(move |at| cell(row, at)))
     }
 
     /// The region that covers it all.

@@ -2,7 +2,7 @@
 //!
 //! A picture is a [`Grid`]: rows by columns, row-major, position `(row, column)`, the centre of the top left pixel at
 //! `(0.0, 0.0)`. The crate turns modality values into pictures ([`window`]), pictures into network input and back
-//! ([`anatomy`], [`frame`], [`resize`], [`augment`]), drawings into masks ([`annotation`]) and masks into pictures, outlines
+//! ([`anatomy`], [`frame`], [`resize`]), drawings into masks ([`annotation`]) and masks into pictures, outlines
 //! and numbers ([`overlay`], [`contour`], [`components`], [`measure`], [`metrics`], [`plot`]). [`fingerprint`] tells equal
 //! and nearly equal slices, [`score`] orders slices by how clearly an electrode array is visible, [`png`] reads and writes
 //! PNG bytes in memory.
@@ -19,6 +19,7 @@ pub mod grid;
 pub mod measure;
 pub mod metrics;
 pub mod overlay;
+pub mod plot;
 pub mod png;
 pub mod resize;
 pub mod score;

@@ -9,9 +9,9 @@ pub(crate) fn opening(image: &Image8, radius: (usize, usize)) -> Image8 {
 }
 
 /// The extreme of each pixel's rectangle, as far as it lies inside the picture.
-fn square(image: &Image8, radius: (usize, usize), outside: u8, pick: fn(u8, u8) -> u8) -> Image8 {
-    let down = column_wise(image, radius.0, outside, pick);
-    transposed(&column_wise(&transposed(&down), radius.1, outside, pick))
+fn square(image: &Image8, radius: (usize, usize), outside: u8, pick: impl Fn(u8, u8) -> u8) -> Image8 {
+    let down = column_wise(image, radius.0, outside, &pick);
+    transposed(&column_wise(&transposed(&down), radius.1, outside, &pick))
 }
 
 fn transposed(image: &Image8) -> Image8 {
@@ -20,27 +20,23 @@ fn transposed(image: &Image8) -> Image8 {
 }
 
 /// The extreme over `radius` rows up and down, by doubling: extremes of 1, 2, 4, ... rows, then of two that overlap.
-fn column_wise(image: &Image8, radius: usize, outside: u8, pick: fn(u8, u8) -> u8) -> Image8 {
+fn column_wise(image: &Image8, radius: usize, outside: u8, pick: impl Fn(u8, u8) -> u8) -> Image8 {
     let (rows, columns) = image.size();
     let window = 2 * radius.min(rows) + 1;
     let rim = vec![outside; window / 2 * columns];
     let mut lines = [&rim, image.values(), &rim].concat();
+    let mut merge = |rows: usize| {
+        lines = lines.iter().zip(&lines[rows * columns..]).map(|(&here, &below)| pick(here, below)).collect();
+    };
     let mut reach = 1;
     while 2 * reach <= window {
-        merge(&mut lines, reach * columns, pick);
+        merge(reach);
         reach *= 2;
     }
-    merge(&mut lines, (window - reach) * columns, pick);
+    merge(window - reach);
     let mut result = image.like(0);
-    result.values_mut().copy_from_slice(&lines[..rows * columns]);
+    result.values_mut().copy_from_slice(&lines);
     result
-}
-
-/// Each value merged with the one `offset` further, as far as there is one.
-fn merge(values: &mut [u8], offset: usize, pick: fn(u8, u8) -> u8) {
-    for i in 0..values.len().saturating_sub(offset) {
-        values[i] = pick(values[i], values[i + offset]);
-    }
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn encode(
     let mut encoder = Encoder::new(&mut bytes, size.1 as u32, size.0 as u32);
     encoder.set_color(color);
     encoder.set_depth(depth);
-    encoder.set_compression(Compression::Balanced);
+    encoder.set_compression(Compression::Fast);
     if let Some(palette) = palette {
         encoder.set_palette(palette.to_vec());
     }

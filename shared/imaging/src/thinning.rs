@@ -2,6 +2,7 @@
 
 use crate::contour::outlines;
 use crate::grid::{Grid, Mask};
+use crate::metrics::surface;
 
 /// The neighbours P2 to P9 of the paper: clockwise from the north.
 const AROUND: [(isize, isize); 8] = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)];
@@ -10,20 +11,34 @@ const AROUND: [(isize, isize); 8] = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (
 /// 2 x 2 vanish).
 pub(crate) fn skeleton(mask: &Mask) -> Mask {
     let mut thin = mask.clone();
-    let mut left: Vec<(usize, usize)> = mask.cells().filter(|cell| *cell.1).map(|cell| cell.0).collect();
-    loop {
-        let before = left.len();
-        for second in [false, true] {
-            let gone: Vec<_> = left.iter().copied().filter(|&at| is_removable(&thin, at, second)).collect();
-            gone.iter().for_each(|&at| thin[at] = false);
-            left.retain(|&at| thin[at]);
-        }
-        if left.len() == before {
+    let border: Vec<_> = surface(mask).cells().filter(|cell| *cell.1).map(|cell| cell.0).collect();
+    // A pixel can only become removable by a change beside it since the same step was last tried, two steps ago.
+    let mut changed = [border.clone(), border];
+    for second in [false, true].into_iter().cycle() {
+        let mut tried = changed.concat();
+        tried.sort_unstable();
+        tried.dedup();
+        tried.retain(|&at| thin[at] && is_removable(&thin, at, second));
+        tried.iter().for_each(|&at| thin[at] = false);
+        let beside = tried
+            .iter()
+            .flat_map(|&at| around(at))
+            .filter(|&(row, column)| thin.get(row, column) == Some(&true));
+        let [_, last] = changed;
+        changed = [last, beside.collect()];
+        if changed.iter().all(Vec::is_empty) {
             break;
         }
     }
     keep_every_part(mask, &mut thin);
     thin
+}
+
+/// The positions around one, as far as they aren't negative.
+fn around((row, column): (usize, usize)) -> impl Iterator<Item = (usize, usize)> {
+    AROUND
+        .into_iter()
+        .filter_map(move |step| row.checked_add_signed(step.0).zip(column.checked_add_signed(step.1)))
 }
 
 fn is_removable(thin: &Mask, at: (usize, usize), second: bool) -> bool {
@@ -46,9 +61,7 @@ fn keep_every_part(mask: &Mask, thin: &mut Mask) {
     let mut reached = thin.clone();
     let mut open: Vec<_> = thin.cells().filter(|cell| *cell.1).map(|cell| cell.0).collect();
     while let Some(at) = open.pop() {
-        for (row, column) in
-            AROUND.into_iter().filter_map(|s| at.0.checked_add_signed(s.0).zip(at.1.checked_add_signed(s.1)))
-        {
+        for (row, column) in around(at) {
             if mask.get(row, column) == Some(&true) && !reached[(row, column)] {
                 reached[(row, column)] = true;
                 open.push((row, column));
@@ -94,6 +107,27 @@ mod tests {
             let distance = (row as f64 - 20.0).hypot(column as f64 - 20.0);
             assert!((distance - 13.2).abs() < 1.5, "{distance}");
         }
+    }
+
+    #[test]
+    fn trying_only_what_changed_equals_trying_all() {
+        let noise = |row: usize, column: usize| (row * 7919 + column * 104_729 + row * row * column) % 11 < 8;
+        let mask = Grid::from_fn(60, 50, |row, column| noise(row / 2, column / 2) || noise(row, column / 3))
+            .unwrap();
+        let mut thin = mask.clone();
+        loop {
+            let before = thin.count();
+            for second in [false, true] {
+                let gone: Vec<_> =
+                    set(&thin).into_iter().filter(|&at| is_removable(&thin, at, second)).collect();
+                gone.iter().for_each(|&at| thin[at] = false);
+            }
+            if thin.count() == before {
+                break;
+            }
+        }
+        keep_every_part(&mask, &mut thin);
+        assert_eq!(skeleton(&mask), thin);
     }
 
     #[test]
