@@ -237,3 +237,15 @@ pub(crate) enum ModelsAction {
         version: Option<ModelVersion>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_names_of_options_do_not_clash() {
+        Arguments::command().debug_assert();
+    }
+}
