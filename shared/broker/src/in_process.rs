@@ -28,15 +28,21 @@ pub struct InProcess {
 
 struct Office {
     boxes: Mutex<Boxes>,
-    arrived: Notify,
     events: broadcast::Sender<Bytes>,
 }
 
 #[derive(Default)]
 struct Boxes {
-    ready: HashMap<BoxName, VecDeque<Waiting>>,
+    ready: HashMap<BoxName, Mailbox>,
     unsettled: BTreeMap<(Subscription, u64), Waiting>,
     subscriptions: u64,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    waiting: VecDeque<Waiting>,
+    /// Rings when a subscriber may find something: a letter has come, or one of its own is settled.
+    bell: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +70,7 @@ impl InProcess {
     /// An empty broker.
     pub fn new() -> Self {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let office = Office { boxes: Mutex::default(), arrived: Notify::new(), events };
+        let office = Office { boxes: Mutex::default(), events };
         Self { office: Arc::new(office), retry_delays: RETRY_DELAYS }
     }
 
@@ -77,7 +83,7 @@ impl InProcess {
 
     /// How many letters wait in a queue, without those that are given out.
     pub fn waiting(&self, queue: Queue) -> usize {
-        self.office.boxes().ready.get(&BoxName::Queue(queue)).map_or(0, VecDeque::len)
+        self.office.boxes().ready.get(&BoxName::Queue(queue)).map_or(0, |mailbox| mailbox.waiting.len())
     }
 
     fn post(&self, queue: Queue, letter: Letter) {
@@ -90,7 +96,6 @@ impl InProcess {
             tokio::time::sleep(delay).await;
             if let Some(office) = office.upgrade() {
                 office.boxes().put(BoxName::Queue(Queue::Work(stage)), waiting);
-                office.arrived.notify_waiters();
             }
         });
     }
@@ -99,7 +104,8 @@ impl InProcess {
         let mut boxes = self.office.boxes();
         boxes.subscriptions += 1;
         let id = Subscription(boxes.subscriptions);
-        Box::new(Subscriber { office: self.office.clone(), name, id, prefetch: prefetch.max(1), given: 0 })
+        let (office, bell) = (self.office.clone(), boxes.mailbox(name).bell.clone());
+        Box::new(Subscriber { office, name, bell, id, prefetch: prefetch.max(1), given: 0 })
     }
 }
 
@@ -110,13 +116,23 @@ impl Office {
 }
 
 impl Boxes {
+    fn mailbox(&mut self, name: BoxName) -> &mut Mailbox {
+        self.ready.entry(name).or_default()
+    }
+
+    fn ring(&mut self, name: BoxName) {
+        self.mailbox(name).bell.notify_waiters();
+    }
+
     fn put(&mut self, name: BoxName, waiting: Waiting) {
-        self.ready.entry(name).or_default().push_back(waiting);
+        self.mailbox(name).waiting.push_back(waiting);
+        self.ring(name);
     }
 
     /// Back to where it was, in front of what came later.
     fn put_back(&mut self, name: BoxName, waiting: Waiting) {
-        self.ready.entry(name).or_default().push_front(waiting);
+        self.mailbox(name).waiting.push_front(waiting);
+        self.ring(name);
     }
 
     fn bury(&mut self, name: BoxName, waiting: Waiting) {
@@ -144,7 +160,6 @@ impl Broker for InProcess {
         for (queue, letter) in letters {
             self.post(queue, letter);
         }
-        self.office.arrived.notify_waiters();
         Ok(())
     }
 
@@ -169,6 +184,7 @@ impl Broker for InProcess {
 struct Subscriber {
     office: Arc<Office>,
     name: BoxName,
+    bell: Arc<Notify>,
     id: Subscription,
     prefetch: usize,
     given: u64,
@@ -180,7 +196,7 @@ impl Subscriber {
         if boxes.unsettled_of(self.id).count() >= self.prefetch {
             return None;
         }
-        let waiting = boxes.ready.get_mut(&self.name)?.pop_front()?;
+        let waiting = boxes.mailbox(self.name).waiting.pop_front()?;
         self.given += 1;
         let receipt = Slip { office: self.office.clone(), name: self.name, key: (self.id, self.given) };
         boxes.unsettled.insert(receipt.key, waiting.clone());
@@ -191,13 +207,13 @@ impl Subscriber {
 #[async_trait]
 impl Consumer for Subscriber {
     async fn next(&mut self) -> Option<Delivery> {
-        let office = self.office.clone();
+        let bell = self.bell.clone();
         loop {
-            let arrived = office.arrived.notified();
+            let rings = bell.notified();
             if let Some(delivery) = self.take() {
                 return Some(delivery);
             }
-            arrived.await;
+            rings.await;
         }
     }
 }
@@ -215,8 +231,6 @@ impl Drop for Subscriber {
                 boxes.put_back(self.name, waiting);
             }
         }
-        drop(boxes);
-        self.office.arrived.notify_waiters();
     }
 }
 
@@ -236,9 +250,8 @@ impl Receipt for Slip {
             Settlement::Requeue => boxes.put_back(self.name, waiting),
             Settlement::Reject => boxes.bury(self.name, waiting),
         }
-        drop(boxes);
-        // Also after an ack: its consumer may take one more now.
-        self.office.arrived.notify_waiters();
+        // Also after an ack: its subscriber may take one more now.
+        boxes.ring(self.name);
         Ok(())
     }
 }

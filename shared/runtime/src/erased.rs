@@ -14,7 +14,7 @@ pub trait AnyStage: Send + Sync + 'static {
     ///
     /// # Errors
     /// Poison, as [`Message::job`].
-    fn open(self: Arc<Self>, message: &Message) -> Result<Arc<dyn AnyJob>, StageError>;
+    fn open(self: Arc<Self>, message: &Message) -> Result<Box<dyn AnyJob>, StageError>;
 }
 
 /// A job together with its stage.
@@ -39,8 +39,8 @@ impl<S: Stage> AnyStage for S {
         S::Job::STAGE
     }
 
-    fn open(self: Arc<Self>, message: &Message) -> Result<Arc<dyn AnyJob>, StageError> {
-        Ok(Arc::new(Opened { job: message.job()?, stage: self }))
+    fn open(self: Arc<Self>, message: &Message) -> Result<Box<dyn AnyJob>, StageError> {
+        Ok(Box::new(Opened { job: message.job()?, stage: self }))
     }
 }
 

@@ -13,7 +13,7 @@ use modiolus_pipeline::{
     Digest, Effects, Envelope, ErrorClass, Fetched, JobId, Manifest, Marker, Message, ObjectKey, Objects,
     Outcome, Progress, Read, Scope, StageError,
 };
-use modiolus_store::{ObjectStore, Puts};
+use modiolus_store::{ObjectStore, Puts, on_blocking_thread};
 use serde::Deserialize;
 
 use crate::erased::{AnyJob, AnyStage};
@@ -81,8 +81,11 @@ struct Addressee {
 
 impl Performer {
     /// Does what a delivery asks for and settles it.
-    pub(crate) async fn attend(&self, delivery: Delivery) -> Left {
-        match self.handle(&delivery).await {
+    pub(crate) async fn attend(self: &Arc<Self>, delivery: Delivery) -> Left {
+        let (performer, letter, returns) = (self.clone(), delivery.letter.clone(), delivery.returns);
+        let handle = async move { performer.handle(&letter, returns).await };
+        let next = if self.inline { handle.await } else { on_another_thread(handle).await };
+        match next {
             Ok(Next::Acknowledge) => settled(delivery.ack().await),
             Ok(Next::Return) => self.give_back(delivery).await,
             Err(error) => Left::Unsettled(delivery, error),
@@ -94,16 +97,16 @@ impl Performer {
         settled(delivery.requeue().await)
     }
 
-    async fn handle(&self, delivery: &Delivery) -> Result<Next, StageError> {
+    async fn handle(&self, letter: &Letter, returns: u32) -> Result<Next, StageError> {
         let stage = self.stage.name();
-        let mut envelope = match Envelope::decode(&delivery.letter.body) {
+        let mut envelope = match Envelope::decode(&letter.body) {
             Ok(envelope) => envelope,
-            Err(error) => return self.bury_unread(delivery, error).await,
+            Err(error) => return self.bury_unread(letter, error).await,
         };
         let (run, job, attempt) =
             (envelope.scope.run.clone(), envelope.message.id.clone(), envelope.attempt + 1);
-        let outcome = if delivery.returns > MAX_RETURNS {
-            let text = format!("{} starts without an end: it may kill its worker", delivery.returns);
+        let outcome = if returns > MAX_RETURNS {
+            let text = format!("{returns} starts without an end: it may kill its worker");
             Err(StageError::poison("crash-loop", text))
         } else {
             self.commit(&envelope).await
@@ -116,7 +119,7 @@ impl Performer {
                 return Ok(Next::Acknowledge);
             }
             Ok(End::GivenUp { code, message }) => {
-                self.give_up(&envelope.scope, &job, &delivery.letter, &code, &message).await?;
+                self.give_up(&envelope.scope, &job, letter, &code, &message).await?;
                 return Ok(Next::Acknowledge);
             }
             Err(error) => error,
@@ -135,7 +138,7 @@ impl Performer {
             (ErrorClass::Retryable, _) if self.halts && error.code != PANICKED => return Err(error),
             _ => {
                 tracing::error!(%run, %stage, %job, attempt, %error, "a job is given up");
-                self.give_up(&envelope.scope, &job, &delivery.letter, error.code, &error.message).await?;
+                self.give_up(&envelope.scope, &job, letter, error.code, &error.message).await?;
             }
         }
         Ok(Next::Acknowledge)
@@ -151,8 +154,9 @@ impl Performer {
             Some(Before::GivenUp { code, message }) => return Ok(End::GivenUp { code, message }),
             Some(Before::Committed(manifest)) => (vec![], manifest),
             None => {
-                let objects = self.fetch(&job).await?;
-                let Commit { steps, manifest } = self.run(job, objects, scope, message.id.clone()).await?;
+                let objects = self.fetch(&*job).await?;
+                let effects = self.run(&*job, &objects, scope, message.id.clone())?;
+                let Commit { steps, manifest } = Commit::new(effects, manifest_key, scope)?;
                 (steps, manifest)
             }
         };
@@ -198,15 +202,11 @@ impl Performer {
         Ok((decoded(found.next().transpose()?), decoded(found.next().transpose()?)))
     }
 
-    async fn fetch(&self, job: &Arc<dyn AnyJob>) -> Result<Objects, StageError> {
+    async fn fetch(&self, job: &dyn AnyJob) -> Result<Objects, StageError> {
         let mut objects = Objects::default();
         for _ in 0..MAX_ROUNDS {
-            let (reads, have) = {
-                let job = job.clone();
-                self.off_thread(move || Ok((job.needs(&objects), objects))).await?
-            };
-            objects = have;
-            let reads: Vec<Read> = reads.into_iter().filter(|read| !is_here(read, &objects)).collect();
+            let mut reads = guarded(|| Ok(job.needs(&objects)))?;
+            reads.retain(|read| !is_here(read, &objects));
             if reads.is_empty() {
                 break;
             }
@@ -218,44 +218,20 @@ impl Performer {
         Ok(objects)
     }
 
-    async fn run(
+    fn run(
         &self,
-        job: Arc<dyn AnyJob>,
-        objects: Objects,
+        job: &dyn AnyJob,
+        objects: &Objects,
         scope: &Scope,
         id: JobId,
-    ) -> Result<Commit, StageError> {
-        let (broker, stage) = (self.broker.clone(), self.stage.name());
-        let event_scope = scope.clone();
-        let manifest_key = ObjectKey::Manifest(stage, id.clone());
+    ) -> Result<Effects, StageError> {
+        let (broker, stage, scope) = (self.broker.clone(), self.stage.name(), scope.clone());
         let listener = move |progress| {
-            let (scope, job) = (event_scope.clone(), id.clone());
+            let (scope, job) = (scope.clone(), id.clone());
             Notice::Progress(Event { scope, stage, job, progress }).tell(&*broker);
         };
         let progress = Progress::new(listener, self.stopping.clone());
-        let scope = scope.clone();
-        self.off_thread(move || {
-            let effects = job.run(&objects, &progress)?;
-            Commit::new(effects, manifest_key, &scope)
-        })
-        .await
-    }
-
-    /// Runs a part of a stage where it may take its time, and survives its panic.
-    async fn off_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, StageError> + Send + 'static,
-    ) -> Result<T, StageError> {
-        let guarded = move || {
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                let text = "the stage panicked, which is a fault in it: see the standard error output";
-                Err(StageError::retryable(PANICKED, text))
-            })
-        };
-        if self.inline {
-            return guarded();
-        }
-        tokio::task::spawn_blocking(guarded).await.unwrap_or_else(|_| Err(StageError::interrupted()))
+        guarded(|| job.run(objects, &progress))
     }
 
     async fn ended(&self, scope: &Scope, job: &JobId, marker: Marker) -> Result<(), StageError> {
@@ -286,15 +262,13 @@ impl Performer {
         self.ended(scope, job, marker).await
     }
 
-    async fn bury_unread(&self, delivery: &Delivery, error: StageError) -> Result<Next, StageError> {
+    async fn bury_unread(&self, letter: &Letter, error: StageError) -> Result<Next, StageError> {
         let stage = self.stage.name();
         tracing::error!(%stage, %error, "a message can't be read and is given up");
-        match address(&delivery.letter.body) {
-            Some((scope, job)) => {
-                self.give_up(&scope, &job, &delivery.letter, error.code, &error.message).await?
-            }
+        match address(&letter.body) {
+            Some((scope, job)) => self.give_up(&scope, &job, letter, error.code, &error.message).await?,
             None => {
-                let letter = explained(delivery.letter.clone(), error.code, &error.message);
+                let letter = explained(letter.clone(), error.code, &error.message);
                 self.broker.publish(Queue::Dead(stage), letter).await?;
             }
         }
@@ -308,7 +282,7 @@ enum Next {
 }
 
 impl Commit {
-    /// The outputs in one step and the manifest in the next. Done where the stage ran: it digests every output.
+    /// The outputs in one step and the manifest in the next.
     fn new(effects: Effects, manifest_key: ObjectKey, scope: &Scope) -> Result<Self, StageError> {
         for follower in &effects.publish {
             let length = Envelope::new(scope.clone(), follower.clone()).encode().len();
@@ -330,6 +304,23 @@ impl Commit {
         let steps = vec![effects.put, vec![(manifest_key, json(&manifest).into())]];
         Ok(Self { steps, manifest })
     }
+}
+
+/// Does a job on a thread that may take its time, and may wait for a disk: not one of those that feed heartbeats.
+async fn on_another_thread(
+    job: impl Future<Output = Result<Next, StageError>> + Send + 'static,
+) -> Result<Next, StageError> {
+    let runtime = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || on_blocking_thread(|| runtime.block_on(job))).await;
+    done.unwrap_or_else(|_| Err(StageError::interrupted()))
+}
+
+/// Survives a panic of a stage.
+fn guarded<T>(part: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+    catch_unwind(AssertUnwindSafe(part)).unwrap_or_else(|_| {
+        let text = "the stage panicked, which is a fault in it: see the standard error output";
+        Err(StageError::retryable(PANICKED, text))
+    })
 }
 
 /// The value in an object, if it is there and whole.

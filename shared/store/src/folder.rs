@@ -1,7 +1,7 @@
 //! Objects as plain files in a folder: the store of one machine.
 //!
-//! An object is written under a temporary name and then renamed, so a reader or a kill never meets half of one. Nothing
-//! is flushed to the disk unless [`FolderStore::durable`] asks for it: after a loss of power an object may be torn, but
+//! An object is written under a hidden name in its folder and then renamed, so a reader never meets half of one; a kill
+//! may leave such a hidden file, which is no object and does no harm. Nothing is flushed to the disk unless [`FolderStore::durable`] asks for it: after a loss of power an object may be torn, but
 //! then its digest isn't the one in its job's manifest, and the job is done again.
 
 use std::fs::File;
@@ -11,7 +11,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,14 +19,9 @@ use modiolus_pipeline::{Bucket, Fetched, Object, ObjectKey, Read};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::blocking::may_block;
 use crate::path::stays_inside;
 use crate::{MAX_OBJECT_BYTES, ObjectStore, Puts, StoreError, is_intact, output_place, unescape_path};
-
-/// Where objects are written before they get their name. On the same file system, so that a rename is atomic.
-const UNFINISHED: &str = ".unfinished";
-
-/// Unfinished objects that no living process can still be writing.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// A store in a folder, with one folder per bucket.
 pub struct FolderStore {
@@ -47,17 +41,12 @@ impl FolderStore {
     /// The store in this folder, which is made, for its owner alone, if it isn't there.
     ///
     /// # Errors
-    /// When the folder can't be made, opened or written.
+    /// When the folder can't be made or opened.
     pub fn new(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = root.into();
         let failed = |errno: Errno| StoreError::refused("the store's folder", why(errno));
         make_folders(&path).map_err(failed)?;
         let root = open_folder(&path).map_err(failed)?;
-        match rustix::fs::mkdirat(&root, UNFINISHED, Mode::RWXU) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => remove_left_behind(&path.join(UNFINISHED)),
-            Err(errno) => return Err(failed(errno)),
-        }
         // Processes in different containers can share a process id, so a writer's name is drawn at random.
         let writer = RandomState::new().hash_one(std::process::id());
         let folders = Folders { path, root, scans: None, durable: false, writer, written: AtomicU64::new(0) };
@@ -91,6 +80,9 @@ impl FolderStore {
         &self,
         work: impl FnOnce(&Folders) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
+        if may_block() {
+            return Ok(work(&self.folders));
+        }
         let folders = self.folders.clone();
         let stopping = |_| StoreError::unavailable("the store's folder", "the process is stopping");
         tokio::task::spawn_blocking(move || work(&folders)).await.map_err(stopping)
@@ -171,36 +163,34 @@ impl Folders {
             return Err(StoreError::refused(key, "its path leaves the store"));
         };
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let unfinished = format!("{UNFINISHED}/{:016x}-{number}", self.writer);
+        let unfinished = path.with_file_name(format!(".{:016x}-{number}", self.writer));
         let written = self.write_file(&unfinished, bytes).and_then(|()| self.name_file(&unfinished, &path));
         written.map_err(|errno| {
-            // Best effort: what can't be removed now is removed when the folder is opened a day later.
+            // Best effort: what can't be removed is hidden.
             let _ = rustix::fs::unlinkat(root, &unfinished, AtFlags::empty());
             put_error(key, errno)
         })
     }
 
-    fn write_file(&self, unfinished: &str, bytes: &[u8]) -> Result<(), Errno> {
+    fn write_file(&self, unfinished: &Path, bytes: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut file =
-            File::from(rustix::fs::openat(&self.root, unfinished, flags, Mode::RUSR | Mode::WUSR)?);
+        let open = || rustix::fs::openat(&self.root, unfinished, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(match open() {
+            Err(Errno::NOENT) => {
+                make_folders(&self.path.join(folder_of(unfinished)))?;
+                open()?
+            }
+            opened => opened?,
+        });
         file.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         if self.durable { rustix::fs::fsync(&file) } else { Ok(()) }
     }
 
-    fn name_file(&self, unfinished: &str, path: &Path) -> Result<(), Errno> {
-        let rename = || rustix::fs::renameat(&self.root, unfinished, &self.root, path);
-        let parent = path.parent().unwrap_or(Path::new("."));
-        match rename() {
-            Err(Errno::NOENT) => {
-                make_folders(&self.path.join(parent))?;
-                rename()?;
-            }
-            done => done?,
-        }
+    fn name_file(&self, unfinished: &Path, path: &Path) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.root, unfinished, &self.root, path)?;
         if self.durable {
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::fsync(rustix::fs::openat(&self.root, parent, flags, Mode::empty())?)?;
+            rustix::fs::fsync(rustix::fs::openat(&self.root, folder_of(path), flags, Mode::empty())?)?;
         }
         Ok(())
     }
@@ -302,8 +292,11 @@ fn list_folder(
     };
     for entry in entries {
         let entry = entry?;
-        // Every name that this store writes is UTF-8; others are not its objects.
+        // Every object's name is UTF-8, and none is hidden.
         let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         if entry.file_type()?.is_dir() {
             if path.starts_with(prefix) || prefix.starts_with(&path) {
@@ -326,16 +319,8 @@ fn make_folders(path: &Path) -> Result<(), Errno> {
     made.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
-/// Removes what killed processes left. Best effort: a file that stays does no harm.
-fn remove_left_behind(unfinished: &Path) {
-    let Ok(entries) = std::fs::read_dir(unfinished) else { return };
-    let now = SystemTime::now();
-    for entry in entries.flatten() {
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        if modified.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > LEFT_BEHIND)) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 fn read_error(key: &ObjectKey, errno: Errno) -> Result<Fetched, StoreError> {

@@ -104,7 +104,7 @@ async fn folders_and_objects_belong_to_their_owner_alone_and_nothing_unfinished_
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let object = root.join("datasets").join(sample("a").path());
     assert_eq!((mode(&root), mode(object.parent().unwrap()), mode(&object)), (0o700, 0o700, 0o600));
-    assert_eq!(std::fs::read_dir(root.join(UNFINISHED)).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(root.join("datasets/samples")).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -117,18 +117,26 @@ async fn a_put_that_fails_leaves_the_old_object_and_no_remains() {
     let error = store.put(sample("a"), body("a")).await.unwrap_err();
     assert!(error.to_string().contains("datasets/samples/"), "{error}");
     assert!(in_the_way.join("below").is_dir());
-    assert_eq!(std::fs::read_dir(root.join(UNFINISHED)).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(root.join("datasets/samples")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_left_is_no_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FolderStore::new(folder.path()).unwrap();
+    store.put(sample("a"), body("a")).await.unwrap();
+    std::fs::write(folder.path().join("datasets/samples/.0123-4"), "half").unwrap();
+    assert_eq!(store.list(Bucket::Datasets, "").await, Ok(vec![sample("a").path()]));
 }
 
 #[test]
-fn what_a_killed_writer_left_is_removed_a_day_later() {
+fn a_caller_that_may_block_is_served_on_its_own_thread_and_others_are_not() {
     let folder = tempfile::tempdir().unwrap();
-    FolderStore::new(folder.path()).unwrap();
-    let (old, new) = (folder.path().join(UNFINISHED).join("old"), folder.path().join(UNFINISHED).join("new"));
-    File::create(&old).unwrap().set_modified(SystemTime::now() - 2 * LEFT_BEHIND).unwrap();
-    File::create(&new).unwrap();
-    FolderStore::new(folder.path()).unwrap();
-    assert!(!old.exists() && new.exists());
+    let store = FolderStore::new(folder.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let served_by = || runtime.block_on(store.with_folders(|_| std::thread::current().id())).unwrap();
+    assert_ne!(served_by(), std::thread::current().id());
+    assert_eq!(crate::on_blocking_thread(served_by), std::thread::current().id());
 }
 
 #[test]

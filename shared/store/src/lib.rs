@@ -7,6 +7,7 @@
 //! never rests on conditional writes: what matters is that a put is seen by every later get and list, that an object is
 //! there wholly or not at all, and that writing the same bytes twice is harmless.
 
+mod blocking;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod folder;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use modiolus_pipeline::join::Output;
 use modiolus_pipeline::{Bucket, Digest, Fetched, ObjectKey, Read, StageError};
 
+pub use blocking::on_blocking_thread;
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
 pub use path::{BadPath, escape_path, unescape_path};
