@@ -151,3 +151,88 @@ fn check_pixel_length(attributes: &Attributes, file_len: u64) -> Result<(), Refu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Attributes {
+        Attributes {
+            sop_class_uid: "1.2.840.10008.5.1.4.1.1.2".into(),
+            transfer_syntax_uid: "1.2.840.10008.1.2.1".into(),
+            photometric_interpretation: "MONOCHROME2".into(),
+            orientation: Some([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+            rows: 10,
+            columns: 10,
+            bits_allocated: 16,
+            bits_stored: 12,
+            high_bit: 11,
+            pixel_offset: Some(1000),
+            pixel_length: Some(200),
+            ..Attributes::default()
+        }
+    }
+
+    fn secondary_capture(conversion_type: &str) -> Attributes {
+        let (sop_class_uid, conversion_type) = ("1.2.840.10008.5.1.4.1.1.7".into(), conversion_type.into());
+        Attributes { sop_class_uid, conversion_type, ..image() }
+    }
+
+    fn reason(attributes: &Attributes) -> Option<Reason> {
+        admit(attributes, false, None, 1200).err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn images_of_scans_are_admitted() {
+        let class = |uid: &str| Attributes { sop_class_uid: uid.into(), ..image() };
+        let cone_beam = class("1.2.840.10008.5.1.4.1.1.13.1.2");
+        let private = class("1.3.12.2.1107.5.9.1");
+        for attributes in [image(), cone_beam, private, secondary_capture("WSD"), secondary_capture("")] {
+            assert_eq!(reason(&attributes), None, "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_other_object_has_its_reason() {
+        let class = |uid: &str| Attributes { sop_class_uid: uid.into(), ..image() };
+        let syntax = |uid: &str| Attributes { transfer_syntax_uid: uid.into(), ..image() };
+        let cases = [
+            (Attributes { pixel_offset: None, pixel_length: None, ..image() }, Reason::NoPixels),
+            (class("1.2.840.10008.5.1.4.1.1.66.4"), Reason::NotAnImage),
+            (Attributes { pixel_offset: None, ..class("1.2.840.10008.5.1.4.1.1.104.1") }, Reason::NotAnImage),
+            (Attributes { orientation: None, ..class("1.2.3") }, Reason::NotAnImage),
+            (Attributes { orientation: None, ..secondary_capture("WSD") }, Reason::ReportPage),
+            (Attributes { samples_per_pixel: 3, ..secondary_capture("WSD") }, Reason::ReportPage),
+            (secondary_capture("SD"), Reason::ReportPage),
+            (Attributes { burned_in_annotation: true, ..image() }, Reason::ReportPage),
+            (Attributes { photometric_interpretation: "PALETTE COLOR".into(), ..image() }, Reason::Colour),
+            (Attributes { number_of_frames: 2, ..image() }, Reason::MultiFrame),
+            (syntax("1.2.840.10008.1.2.4.90"), Reason::UnsupportedTransferSyntax),
+            (syntax("1.2.840.10008.1.2.4.70"), Reason::MalformedAttribute),
+            (Attributes { bits_stored: 17, ..image() }, Reason::MalformedAttribute),
+            (Attributes { high_bit: 10, ..image() }, Reason::MalformedAttribute),
+            (Attributes { window_centers: vec![1.0], ..image() }, Reason::MalformedAttribute),
+            (Attributes { rows: 8193, ..image() }, Reason::TooLarge),
+            (Attributes { rows: 11, ..image() }, Reason::Truncated),
+            (Attributes { pixel_length: Some(201), ..image() }, Reason::Truncated),
+        ];
+        for (attributes, expected) in cases {
+            assert_eq!(reason(&attributes), Some(expected), "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_object_is_comes_before_what_is_wrong_with_it() {
+        let flaw = Refusal::new(Reason::MalformedAttribute, "Rows");
+        let colour = Attributes { samples_per_pixel: 3, ..image() };
+        assert_eq!(admit(&colour, false, Some(flaw.clone()), 1200).unwrap_err().reason, Reason::Colour);
+        assert_eq!(admit(&image(), false, Some(flaw.clone()), 1200), Err(flaw));
+    }
+
+    #[test]
+    fn no_refusal_repeats_hostile_text() {
+        let hostile = Attributes { transfer_syntax_uid: "Miller^Anna".into(), ..image() };
+        let refusal = admit(&hostile, false, None, 1200).unwrap_err();
+        assert!(!refusal.detail.contains("Miller"), "{}", refusal.detail);
+    }
+}

