@@ -2,8 +2,11 @@
 //!
 //! An array is metal: brighter than bone by as much as bone is brighter than soft tissue; it is thin (contacts and the blurred band
 //! that they melt into are under [`THICKEST_MM`]); its parts lie close together and form an arc, ring or spiral of some millimetres.
-//! Each of these is one [`Features`] number, turned into 0..=1 by a ramp; the score is their geometric mean, so that each one is
-//! needed. A filling or the skull is too thick, a lead is one straight line, bone is no brighter than bone.
+//! Each of these is one [`Features`] number, turned into 0..=1 by a ramp. A filling or the skull is too thick, a lead is one straight
+//! line, and bone is no brighter than the brightest thick bone: that one, found by a grey opening, is the measure of contrast.
+//!
+//! The ramps were set on real slices: five with an array score above 0.9, without the array below 0.2, and 108 slices of a head
+//! without an implant below 0.15. Blur and faint contacts lower the score (0.01 to 0.9), as they should.
 
 use crate::components::{Component, Connectivity, components};
 use crate::distance::to_nearest_set;
@@ -25,6 +28,9 @@ pub const GAP_MM: f64 = 4.0;
 pub struct Features {
     /// How much brighter metal is than bone, in units of bone over soft tissue.
     pub contrast: f64,
+    /// The grey of the brightest tenth, of white (1): where a slice shows no thick bone to compare with, thin bone stays mid-grey in
+    /// every usual window and metal doesn't.
+    pub brightness: f64,
     /// The largest extent of the group of parts, in mm.
     pub extent_mm: f64,
     /// The group's second principal axis over its first: 0 is a line, 1 a ring or a round cloud.
@@ -52,7 +58,7 @@ pub fn features(image: &Image8, spacing: Option<Spacing>) -> Features {
 }
 
 impl Features {
-    /// The score, 0 to 1: the ramp of the contrast times the geometric mean of the other ramps.
+    /// The score, 0 to 1: the ramps of contrast and brightness times the geometric mean of the others.
     pub fn score(&self) -> f64 {
         let arrangement = [
             ramp(self.extent_mm, 3.0, 6.0) * ramp(-self.extent_mm, -45.0, -32.0),
@@ -61,7 +67,7 @@ impl Features {
             ramp(self.contacts, 1.0, 7.0),
         ];
         let mean = arrangement.iter().product::<f64>().powf(1.0 / arrangement.len() as f64);
-        ramp(self.contrast, 0.15, 0.8) * mean
+        ramp(self.contrast, 0.15, 0.8) * ramp(self.brightness, 0.38, 0.6) * mean
     }
 }
 
@@ -173,14 +179,17 @@ fn are_near(a: &Component, b: &Component, spacing: Spacing) -> bool {
 
 fn describe(group: &[Component], image: &Image8, levels: &Levels, spacing: Spacing) -> Features {
     let pixels = || group.iter().flat_map(|part| part.pixels.iter().copied());
-    let n = pixels().count() as f64;
-    let grey = pixels().map(|at| f64::from(image[at])).sum::<f64>() / n;
+    let mut greys: Vec<f64> = pixels().map(|at| f64::from(image[at])).collect();
+    greys.sort_unstable_by(f64::total_cmp);
+    let n = greys.len() as f64;
+    let mean = greys.iter().sum::<f64>() / n;
     let shape = Shape::of(pixels(), spacing);
     // A band a millimetre wide hides a contact every two.
     let contacts =
         group.iter().map(|part| (part.area() as f64 * spacing[0] * spacing[1] / 2.0).floor().max(1.0)).sum();
     Features {
-        contrast: levels.contrast(grey),
+        contrast: levels.contrast(mean),
+        brightness: greys.get(greys.len() * 9 / 10).unwrap_or(&0.0) / 255.0,
         extent_mm: shape.extent,
         roundness: shape.roundness,
         hollowness: 1.0 - n * spacing[0] * spacing[1] / shape.hull_area,
@@ -272,6 +281,10 @@ mod tests {
             ("a filling", discs(vec![(20.0, 20.0)], 4.0, 255)),
             ("a lead", discs(line, 0.4, 255)),
             ("teeth", discs((0..6).map(|i| (20.0, 5.0 + 5.0 * f64::from(i))).collect(), 1.8, 250)),
+            (
+                "thin bone alone",
+                slice(|y, x| Some(if ((y - 20.0).hypot(x - 20.0) - 4.5).abs() < 0.4 { 110 } else { 50 })),
+            ),
             ("one dot", discs(vec![(20.0, 20.0)], 0.5, 255)),
             ("a blank picture", slice(|_, _| Some(0))),
         ];
@@ -297,6 +310,6 @@ mod tests {
         let (Some(implants), Some(head)) = (real::cbct_pictures(), real::head_pictures()) else { return };
         let lowest = implants.iter().map(|(_, image)| array_score(image, CBCT)).fold(1.0, f32::min);
         let highest = head.iter().map(|image| array_score(image, Some([0.957, 0.957]))).fold(0.0, f32::max);
-        assert!(lowest > 0.9 && highest < 0.25, "{lowest} {highest}");
+        assert!(lowest > 0.9 && highest < 0.2, "{lowest} {highest}");
     }
 }
