@@ -25,14 +25,19 @@ pub struct Instance {
 impl Instance {
     /// The values that the modality means (Hounsfield units for CT): by the Modality LUT if there is one, else stored
     /// value times RescaleSlope plus RescaleIntercept. Source: PS3.3 C.11.1.
-    #[allow(clippy::cast_possible_truncation)] // f32 holds 16-bit values after any sensible rescale
     pub fn modality_values(&self) -> Vec<f32> {
+        self.stored.iter().map(|stored| self.modality_value(*stored)).collect()
+    }
+
+    /// The value that the modality means by a stored value.
+    #[allow(clippy::cast_possible_truncation)] // f32 holds 16-bit values after any sensible rescale
+    pub(crate) fn modality_value(&self, stored: i32) -> f32 {
         if let Some(lut) = &self.modality_lut {
-            return self.stored.iter().map(|stored| f32::from(lut.map(*stored))).collect();
+            return f32::from(lut.map(stored));
         }
         let slope = self.attributes.rescale_slope.unwrap_or(1.0);
         let intercept = self.attributes.rescale_intercept.unwrap_or(0.0);
-        self.stored.iter().map(|stored| (f64::from(*stored) * slope + intercept) as f32).collect()
+        (f64::from(stored) * slope + intercept) as f32
     }
 
     /// What turns modality values into what people look at: the VOI LUT if there is one, else the first window that
@@ -52,9 +57,11 @@ impl Instance {
     pub fn pixel_digest(&self) -> Digest {
         let sides = [self.attributes.rows, self.attributes.columns, u32::from(self.is_monochrome1())];
         let sides: Vec<u8> = sides.iter().flat_map(|side| side.to_le_bytes()).collect();
-        // Adding zero turns -0.0 into 0.0.
-        let values: Vec<u8> =
-            self.modality_values().iter().flat_map(|value| (value + 0.0).to_le_bytes()).collect();
+        let mut values = Vec::with_capacity(4 * self.stored.len());
+        for stored in &self.stored {
+            // Adding zero turns -0.0 into 0.0.
+            values.extend_from_slice(&(self.modality_value(*stored) + 0.0).to_le_bytes());
+        }
         Digest::of_parts([&sides[..], &values])
     }
 }

@@ -7,20 +7,53 @@ use modiolus_pipeline::{Reason, Refusal};
 use crate::instance::Instance;
 use crate::lut::{Voi, WindowFunction};
 
+/// A table of greys is made for at most so many stored values: all that 16 bits can hold.
+const MAX_TABLE: usize = 1 << 16;
+
+/// Columns of the grid that holds a table.
+const TABLE_COLUMNS: usize = 4096;
+
 impl Instance {
     /// The slice as the standard says that it is shown: rescale or Modality LUT, then VOI LUT or window (the whole range
     /// of values where there is neither), MONOCHROME1 inverted; native size. Source: PS3.3 C.11.
     ///
     /// # Errors
     /// [`Reason::TooLarge`] when it has more rows or columns than a picture may have.
-    #[allow(clippy::cast_possible_truncation)] // windows are set in whole numbers
     pub fn picture(&self) -> Result<Image8, Refusal> {
-        let values = self.values()?;
+        let (rows, columns) = (self.attributes.rows as usize, self.attributes.columns as usize);
+        let too_large = |error| Refusal::new(Reason::TooLarge, format!("Rows or Columns: {error}"));
+        if let Some(greys) = self.greys() {
+            return Grid::new(rows, columns, greys).map_err(too_large);
+        }
+        let values = Grid::new(rows, columns, self.modality_values()).map_err(too_large)?;
+        Ok(self.shown(&values))
+    }
+
+    /// The grey of every pixel by a table of all stored values from the least to the greatest: most slices have far more
+    /// pixels than values. None where a table doesn't pay.
+    fn greys(&self) -> Option<Vec<u8>> {
+        let (low, high) = (*self.stored.iter().min()?, *self.stored.iter().max()?);
+        let size = usize::try_from(i64::from(high) - i64::from(low)).ok()? + 1;
+        // Without a window the range of values counts, and a Modality LUT may have its extremes at values that don't occur.
+        if size > MAX_TABLE || size > self.stored.len() || self.voi() == Voi::None {
+            return None;
+        }
+        let rows = size.div_ceil(TABLE_COLUMNS);
+        // The last row is filled up with the greatest value.
+        let inputs = Grid::from_fn(rows, TABLE_COLUMNS, |row, column| {
+            low.saturating_add(i32::try_from(row * TABLE_COLUMNS + column).unwrap_or(i32::MAX)).min(high)
+        });
+        let table = self.shown(&inputs.ok()?.map(|stored| self.modality_value(*stored)));
+        Some(self.stored.iter().map(|stored| table.values()[stored.abs_diff(low) as usize]).collect())
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // windows are set in whole numbers
+    fn shown(&self, values: &Values) -> Image8 {
         let invert = self.is_monochrome1();
-        Ok(match self.voi() {
+        match self.voi() {
             Voi::Lut(lut) => {
                 let lut = VoiLut { first: lut.first, entries: lut.entries, bits: lut.bits };
-                to_8bit_lut(&values, &lut, invert)
+                to_8bit_lut(values, &lut, invert)
             }
             Voi::Window { center, width, function } => {
                 let function = match function {
@@ -29,15 +62,26 @@ impl Instance {
                     WindowFunction::Sigmoid => VoiFunction::Sigmoid,
                 };
                 let window = VoiWindow { center: center as f32, width: width as f32, function };
-                to_8bit(&values, Some(&window), invert)
+                to_8bit(values, Some(&window), invert)
             }
-            Voi::None => to_8bit(&values, None, invert),
-        })
+            Voi::None => to_8bit(values, None, invert),
+        }
     }
+}
 
-    fn values(&self) -> Result<Values, Refusal> {
-        let (rows, columns) = (self.attributes.rows as usize, self.attributes.columns as usize);
-        Grid::new(rows, columns, self.modality_values())
-            .map_err(|error| Refusal::new(Reason::TooLarge, format!("Rows or Columns: {error}")))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::{CtImage, Syntax};
+
+    #[test]
+    fn the_table_of_greys_gives_what_pixel_by_pixel_gives() {
+        let pixels = (0..64 * 64).map(|i| i * 7919 % 3000).collect();
+        let image =
+            CtImage { rows: 64, columns: 64, pixels, window: Some((400.0, 2000.0)), ..CtImage::default() };
+        let instance = crate::decode(&image.to_bytes(Syntax::ExplicitLittle)).unwrap();
+        let values = Grid::new(64, 64, instance.modality_values()).unwrap();
+        assert!(instance.greys().is_some());
+        assert_eq!(instance.picture().unwrap(), instance.shown(&values));
     }
 }
