@@ -35,6 +35,7 @@ struct Office {
 struct Boxes {
     ready: HashMap<BoxName, Mailbox>,
     unsettled: BTreeMap<(Subscription, u64), Waiting>,
+    delayed: usize,
     subscriptions: u64,
 }
 
@@ -86,16 +87,28 @@ impl InProcess {
         self.office.boxes().ready.get(&BoxName::Queue(queue)).map_or(0, |mailbox| mailbox.waiting.len())
     }
 
+    /// Whether there is nothing to do: no job waits, is delayed or is given out.
+    pub fn is_idle(&self) -> bool {
+        let boxes = self.office.boxes();
+        let has_work = |(name, mailbox): (&BoxName, &Mailbox)| {
+            !matches!(name, BoxName::Queue(Queue::Dead(_))) && !mailbox.waiting.is_empty()
+        };
+        boxes.delayed == 0 && boxes.unsettled.is_empty() && !boxes.ready.iter().any(has_work)
+    }
+
     fn post(&self, queue: Queue, letter: Letter) {
         let waiting = Waiting { letter, returns: 0 };
         let Queue::Retry(stage, delay) = queue else {
             return self.office.boxes().put(BoxName::Queue(queue), waiting);
         };
         let (delay, office) = (self.retry_delays[delay], Arc::downgrade(&self.office));
+        self.office.boxes().delayed += 1;
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             if let Some(office) = office.upgrade() {
-                office.boxes().put(BoxName::Queue(Queue::Work(stage)), waiting);
+                let mut boxes = office.boxes();
+                boxes.delayed -= 1;
+                boxes.put(BoxName::Queue(Queue::Work(stage)), waiting);
             }
         });
     }

@@ -5,6 +5,7 @@ use modiolus_pipeline::{JobId, Outcome, ProgressEvent, RunId, Scope, StageName};
 use serde::{Deserialize, Serialize};
 
 use crate::join::{FailedJob, RunOutcome};
+use crate::perform::json;
 
 /// One event on the broker's stream, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,11 +56,7 @@ pub struct Event {
 impl Notice {
     /// Tells everyone who listens.
     pub(crate) fn tell(&self, broker: &dyn Broker) {
-        match serde_json::to_vec(self) {
-            Ok(json) => broker.tell(json.into()),
-            // A metric that is no number has no JSON form; the job goes on without it.
-            Err(error) => tracing::debug!(%error, "an event can't be told"),
-        }
+        broker.tell(json(self).into());
     }
 
     /// The notice in an event, `None` where a newer version told something that this one doesn't know.

@@ -180,13 +180,30 @@ async fn another_run_under_the_same_id_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_jobs_in_a_folder_take_a_fraction_of_a_millisecond_each() {
+async fn a_run_of_many_chunks_leaves_the_same_in_a_folder_as_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores: [Arc<dyn ObjectStore>; 2] =
+        [Arc::new(MemoryStore::new()), Arc::new(FolderStore::new(folder.path()).unwrap())];
+    let mut listings = vec![];
+    for store in stores {
+        let toy = ToyRun::new("r-many", &vec![vec![GOOD; 3]; 100], &*store).await;
+        house(store.clone()).run(&toy.run, &toy.manifest, toy.first, |_| ()).await.unwrap();
+        let mut listing = vec![];
+        for bucket in Bucket::ALL {
+            listing.push(store.list(bucket, "").await.unwrap());
+        }
+        listings.push(listing);
+    }
+    assert_eq!(listings[0], listings[1]);
+}
+
+#[ignore = "a measurement: run it in release"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn measure_what_a_job_costs_in_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(FolderStore::new(folder.path()).unwrap());
     let toy = ToyRun::new("r-many", &vec![vec![GOOD; 1]; 1000], &*store).await;
     let start = std::time::Instant::now();
     house(store).run(&toy.run, &toy.manifest, toy.first, |_| ()).await.unwrap();
-    let each = start.elapsed() / 2000;
-    println!("{each:?} per job");
-    assert!(each < std::time::Duration::from_millis(3), "{each:?} per job");
+    println!("{:?} per job", start.elapsed() / 2000);
 }

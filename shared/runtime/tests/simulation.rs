@@ -69,7 +69,7 @@ impl World {
         tasks
     }
 
-    /// Keeps `count` processes alive until the run has ended, calls `on_end`, and goes on until all queues are empty.
+    /// Keeps `count` processes alive until the run has ended, calls `on_end`, and goes on until nothing is left to do.
     async fn live(&self, faults: &Arc<Faults>, count: usize, on_end: impl FnOnce(&Self)) -> RunOutcome {
         let mut events = self.broker.events().await.unwrap();
         let mut processes = JoinSet::new();
@@ -94,17 +94,13 @@ impl World {
         };
         on_end(self);
         // Duplicates and redeliveries may still be on their way.
-        while self.waiting() > 0 {
+        while !self.broker.is_idle() {
             tokio::select! {
                 Some(_) = processes.join_next() => launch(&mut processes),
                 () = tokio::time::sleep(Duration::from_secs(3600)) => {}
             }
         }
         outcome
-    }
-
-    fn waiting(&self) -> usize {
-        StageName::ALL.into_iter().map(|stage| self.broker.waiting(Queue::Work(stage))).sum()
     }
 
     /// Whatever follows from the first jobs has a marker.
@@ -230,6 +226,20 @@ fn a_job_that_the_broker_gave_up_gets_its_marker_and_the_run_ends() {
     });
     assert_eq!(outcome.failed.len(), 1);
     assert_eq!((outcome.failed[0].chunk, outcome.failed[0].code.as_str()), (0, "dead-lettered"));
+}
+
+#[test]
+fn a_job_that_kills_its_worker_again_and_again_is_given_up() {
+    let outcome = simulate(|| async {
+        let world = World::new(&[vec![]]).await;
+        for _ in 0..16 {
+            let mut killed = world.broker.consume(Queue::Work(StageName::Ingest), 1).await.unwrap();
+            killed.next().await.unwrap();
+        }
+        let faults = Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 });
+        world.live(&faults, 1, World::assert_complete).await
+    });
+    assert_eq!(outcome.failed[0].code, "crash-loop");
 }
 
 async fn dead_letter(world: &World, body: &'static [u8]) -> (Letter, usize) {

@@ -152,3 +152,21 @@ fn errors_are_sorted_by_what_happens_next() {
     assert!(read_error(&key, Errno::IO).unwrap_err().is_retryable());
     assert!(read_error(&scan, Errno::MFILE).unwrap_err().is_retryable());
 }
+
+#[ignore = "a measurement: run it in release"]
+#[tokio::test]
+async fn measure_reading_the_start_of_a_thousand_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_scans(folder.path());
+    let names: Vec<String> = (0..1000).map(|n| format!("I{n:05}")).collect();
+    for name in &names {
+        std::fs::write(folder.path().join("scans").join(name), vec![1; 320_000]).unwrap();
+    }
+    let reads: Vec<Read> = names.into_iter().map(|name| Read::first(ObjectKey::Scan(name), 8192)).collect();
+    for _ in 0..5 {
+        let start = std::time::Instant::now();
+        let found = store.get_many(&reads).await;
+        println!("{:?} per file", start.elapsed() / 1000);
+        assert!(found.iter().all(|fetched| matches!(fetched, Ok(Fetched::Found(_)))));
+    }
+}
