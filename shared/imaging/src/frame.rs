@@ -6,6 +6,7 @@
 use modiolus_pipeline::plan::Input;
 use serde::{Deserialize, Serialize};
 
+use crate::anatomy::crop_box;
 use crate::grid::{Grid, GridError, Image8, MAX_SIDE, Mask, Region, Spacing, Values};
 use crate::resize;
 
@@ -41,6 +42,17 @@ pub struct PreparedFrame {
 }
 
 impl Frame {
+    /// The frame of a picture for a plan's input. [`Input::Fit`] sees the anatomy, so that its few pixels go to what matters.
+    /// [`Input::Native`] sees the whole slice: the anatomy's box can leave out an array that lies beside it in a dark slice,
+    /// and a border costs only time.
+    pub fn of_picture(image: &Image8, input: &Input) -> Result<Self, GridError> {
+        let crop = match input {
+            Input::Fit { .. } => crop_box(image),
+            Input::Native { .. } => image.whole(),
+        };
+        Self::of(image.rows(), image.columns(), crop, input)
+    }
+
     /// The frame of a slice of `rows` x `columns` whose `crop` becomes the input. An error if the crop reaches outside or the
     /// network's grid would have no pixel or over [`MAX_SIDE`] on a side.
     pub fn of(rows: usize, columns: usize, crop: Region, input: &Input) -> Result<Self, GridError> {
@@ -177,7 +189,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::anatomy::crop_box;
     use crate::metrics::Overlap;
     use crate::real;
 

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use modiolus_imaging::{Frame, Image8, Mask, anatomy};
+use modiolus_imaging::{Frame, Image8, Mask};
 use modiolus_pipeline::{Digest, Plan, plan};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -61,14 +61,6 @@ pub struct Batch {
     pub side: usize,
 }
 
-/// The frame in which a plan's network sees a picture.
-///
-/// # Errors
-/// When the picture is too large for it.
-pub fn frame_of(image: &Image8, input: &plan::Input) -> Result<Frame, Error> {
-    Ok(Frame::of(image.rows(), image.columns(), anatomy::crop_box(image), input)?)
-}
-
 /// Random numbers that follow from the plan's seed, what they are for, and a position.
 pub(crate) fn random(seed: u64, purpose: &str, position: &[u64]) -> ChaCha8Rng {
     let position: Vec<u8> = position.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -84,7 +76,7 @@ impl Data {
     pub fn new(pictures: &[Picture], plan: &Plan) -> Result<Self, Error> {
         let prepare = |picture: &Picture| {
             picture.image.check_same_size(&picture.mask)?;
-            let frame = frame_of(&picture.image, &plan.input)?;
+            let frame = Frame::of_picture(&picture.image, &plan.input)?;
             Ok((frame.apply(&picture.image)?, frame.apply_mask(&picture.mask)?))
         };
         let of = |held_out: bool| {

@@ -19,7 +19,7 @@ pub mod training;
 mod error;
 
 pub use checkpoint::{Checkpoint, ModelFile, Origin};
-pub use data::{Data, Picture, frame_of};
+pub use data::{Data, Picture};
 pub use device::Device;
 pub use error::Error;
 pub use network::Network;

@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use modiolus_imaging::grid::{GridError, Region};
-use modiolus_imaging::{Image8, Mask, Values};
+use modiolus_imaging::{Frame, Image8, Mask, Values};
 use modiolus_pipeline::{Plan, plan};
 use tch::Tensor;
 
 use crate::checkpoint::ModelFile;
 use crate::network::{self, Network, to_values};
-use crate::{Device, Error, device, frame_of};
+use crate::{Device, Error, device};
 
 /// The memory that one picture's prediction may take, in bytes; larger pictures are cut into tiles.
 const MOST_BYTES: u64 = 512 << 20;
@@ -52,7 +52,7 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub fn predict_slice(&self, image: &Image8) -> Result<Values, Error> {
-        let frame = frame_of(image, &self.plan().input)?;
+        let frame = Frame::of_picture(image, &self.plan().input)?;
         Ok(frame.undo_probability(&self.predict(&frame.apply(image)?)?)?)
     }
 

@@ -150,7 +150,7 @@ mod tests {
         for slice in &slices {
             let keys = Keys::of(&job, slice);
             let image = Grid::from_fn(75, 61, |row, column| (row * 3 + column) as u8).unwrap();
-            let frame = Frame::of(75, 61, anatomy::crop_box(&image), &plan.input).unwrap();
+            let frame = Frame::of_picture(&image, &plan.input).unwrap();
             add(keys.image, png::encode_grey(&image));
             add(keys.prepared, png::encode_grey(&frame.apply(&image).unwrap()));
             let frame = PreparedFrame { frame, spacing_mm: Some([0.5, 0.5]) };

@@ -8,7 +8,7 @@ mod annotation;
 
 use modiolus_dicom::instance;
 use modiolus_imaging::frame::{Frame, PreparedFrame};
-use modiolus_imaging::{Image8, Spacing, anatomy, png};
+use modiolus_imaging::{Image8, Spacing, png};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::infer::InferJob;
 use modiolus_pipeline::job::preprocess::PreprocessJob;
@@ -71,8 +71,7 @@ fn prepare(
         let (image, spacing_mm) = picture(slice, objects)?;
         let broken =
             |error| StageError::permanent("slice-unpreparable", format!("{}: {error}", instance_key(slice)));
-        let frame = Frame::of(image.rows(), image.columns(), anatomy::crop_box(&image), &plan.input)
-            .map_err(broken)?;
+        let frame = Frame::of_picture(&image, &plan.input).map_err(broken)?;
         let prepared = png::encode_grey(&frame.apply(&image).map_err(broken)?);
         let SliceRef { patient, slice: id } = slice.clone();
         effects.put(image_key(slice), png::encode_grey(&image));
