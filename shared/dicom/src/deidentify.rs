@@ -74,7 +74,14 @@ impl Deidentifier {
     /// # Errors
     /// As [`decode`]: what is no image of a scan is not let through.
     pub fn apply(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let instance = decode(bytes)?;
+        self.apply_to(bytes, &decode(bytes)?)
+    }
+
+    /// As [`apply`](Self::apply), for whoever has already decoded these bytes to `instance`.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply) that come after decoding.
+    pub fn apply_to(&self, bytes: &[u8], instance: &Instance) -> Result<Vec<u8>, Refusal> {
         let attributes = &instance.attributes;
         let days = self.secret.pseudonym("date-shift", attributes.patient_id.trim().as_bytes());
         let days = days.as_bytes().iter().take(7).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
@@ -91,7 +98,7 @@ impl Deidentifier {
         describe_pixels(attributes, &mut elements);
         let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
         write_elements(&elements, &mut writer);
-        write_pixels(&instance, &mut writer);
+        write_pixels(instance, &mut writer);
         let sop_instance = self.map_uid(&attributes.sop_instance_uid);
         Ok(part10(sop_class(attributes), &sop_instance, EXPLICIT_LITTLE_UID, &writer.bytes))
     }
@@ -174,8 +181,11 @@ fn write_elements(elements: &Elements, writer: &mut Writer) {
 
 fn write_pixels(instance: &Instance, writer: &mut Writer) {
     let bytes = instance.attributes.bits_allocated as usize / 8;
-    let value: Vec<u8> =
-        instance.stored.iter().flat_map(|stored| stored.to_le_bytes().into_iter().take(bytes)).collect();
+    // Little endian: the low bytes come first.
+    let mut value = vec![0; bytes * instance.stored.len()];
+    for (cell, stored) in value.chunks_exact_mut(bytes.max(1)).zip(&instance.stored) {
+        cell.copy_from_slice(&stored.to_le_bytes()[..bytes]);
+    }
     writer.put(tag::PIXEL_DATA, if bytes == 1 { *b"OB" } else { *b"OW" }, &value);
 }
 

@@ -95,7 +95,7 @@ impl FilterStage {
         effects: &mut Effects,
     ) -> Result<KeptSlice, Refusal> {
         let instance = instance::decode(bytes)?;
-        let deidentified = self.deidentifier.apply(bytes)?;
+        let deidentified = self.deidentifier.apply_to(bytes, &instance)?;
         let patient = self.secret.patient(&attributes.patient_id);
         let slice = self.secret.slice(&patient, &Digest::of(bytes));
         effects.put(ObjectKey::Instance(patient.clone(), slice.clone()), deidentified);
