@@ -8,10 +8,13 @@
 //! PatientID and PatientName become the patient's pseudonym, UIDs become others by a keyed function, and dates move
 //! into the past by a number of days that is the same for all of a patient's files. Times of day go.
 
+mod image_pixel;
+
 use std::collections::BTreeMap;
 
 use dicom_core::VR;
 use dicom_core::chrono::{Days, NaiveDate};
+use image_pixel::{describe_pixels, write_pixels};
 use modiolus_pipeline::{Reason, Refusal, Secret};
 
 use crate::attributes::Attributes;
@@ -135,27 +138,6 @@ impl Deidentifier {
     }
 }
 
-/// The image pixel module, as the pixels are written: low-aligned, without anything in unused bits.
-fn describe_pixels(attributes: &Attributes, elements: &mut Elements) {
-    let numbers = [
-        (tag::SAMPLES_PER_PIXEL, 1),
-        (tag::ROWS, attributes.rows),
-        (tag::COLUMNS, attributes.columns),
-        (tag::BITS_ALLOCATED, attributes.bits_allocated),
-        (tag::BITS_STORED, attributes.bits_stored),
-        (tag::HIGH_BIT, attributes.bits_stored - 1),
-        (tag::PIXEL_REPRESENTATION, attributes.pixel_representation),
-    ];
-    for (tag, number) in numbers {
-        // Admission bounds all of them to far below 65,536.
-        let number = u16::try_from(number).unwrap_or(u16::MAX);
-        elements.insert(tag, Content::Value(*b"US", number.to_le_bytes().to_vec()));
-    }
-    let photometric = if attributes.is_monochrome1() { "MONOCHROME1" } else { "MONOCHROME2" };
-    elements.insert(tag::PHOTOMETRIC_INTERPRETATION, Content::Value(*b"CS", photometric.into()));
-    elements.insert(tag::SOP_CLASS_UID, Content::Value(*b"UI", sop_class(attributes).into()));
-}
-
 /// The SOP class, if it is one: anything else may be text.
 fn sop_class(attributes: &Attributes) -> &str {
     let uid = attributes.sop_class_uid.as_str();
@@ -177,16 +159,6 @@ fn write_elements(elements: &Elements, writer: &mut Writer) {
             }
         }
     }
-}
-
-fn write_pixels(instance: &Instance, writer: &mut Writer) {
-    let bytes = instance.attributes.bits_allocated as usize / 8;
-    // Little endian: the low bytes come first.
-    let mut value = vec![0; bytes * instance.stored.len()];
-    for (cell, stored) in value.chunks_exact_mut(bytes.max(1)).zip(&instance.stored) {
-        cell.copy_from_slice(&stored.to_le_bytes()[..bytes]);
-    }
-    writer.put(tag::PIXEL_DATA, if bytes == 1 { *b"OB" } else { *b"OW" }, &value);
 }
 
 impl Patient<'_> {

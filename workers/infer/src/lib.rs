@@ -125,7 +125,7 @@ fn picture(key: &ObjectKey, objects: &Objects) -> Result<Image8, StageError> {
 
 #[cfg(test)]
 mod tests {
-    use modiolus_imaging::{Frame, Grid, anatomy};
+    use modiolus_imaging::{Frame, Grid};
     use modiolus_pipeline::{Digest, Fetched, Object, PatientKey, Plan, plan};
     use modiolus_segmentation::{Network, Origin};
 
