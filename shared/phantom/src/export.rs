@@ -114,7 +114,8 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Summary, PhantomError> {
             }
         }
         others.insert(patient.identity.number.clone(), Value::Object(kinds));
-        before = Some(patient);
+        // Copies tie patients together two by two: tied all in a row, none of them could be held out from a training.
+        before = before.is_none().then_some(patient);
     }
     if let Some(truth) = options.truth {
         let note = "coronal by rounded orientation: every image above; coronal_no_pixels and report_page only claim to be";

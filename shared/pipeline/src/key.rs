@@ -125,7 +125,9 @@ impl ObjectKey {
         match self {
             Self::Scan(_) | Self::Listing(_) | Self::Index(_) => Bucket::Incoming,
             Self::Instance(..) | Self::Image(..) | Self::Prepared(..) | Self::Frame(..) => Bucket::Scans,
-            Self::Annotation(_) | Self::AnnotationVerdict(..) | Self::Sample(_) | Self::Dataset(_) => Bucket::Datasets,
+            Self::Annotation(_) | Self::AnnotationVerdict(..) | Self::Sample(_) | Self::Dataset(_) => {
+                Bucket::Datasets
+            }
             Self::Plan(_)
             | Self::Checkpoint { .. }
             | Self::TrainingLog { .. }
