@@ -43,7 +43,11 @@ fn path() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
     let program = profile.join("modiolus");
-    assert!(program.is_file(), "build first: cargo build -p modiolus --bins ({} is missing)", program.display());
+    assert!(
+        program.is_file(),
+        "build first: cargo build -p modiolus --bins ({} is missing)",
+        program.display()
+    );
     program
 }
 

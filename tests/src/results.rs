@@ -1,7 +1,9 @@
 //! What the programs leave, read as users and their scripts read it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use modiolus_pipeline::Digest;
@@ -112,4 +114,25 @@ pub fn picture(path: &Path) -> (usize, usize) {
     let kind = (info.color_type, info.bit_depth);
     assert_eq!(kind, (png::ColorType::Grayscale, png::BitDepth::Eight), "{}", path.display());
     (info.height as usize, info.width as usize)
+}
+
+/// The files that a page shows or leads to, as paths below its folder.
+#[track_caller]
+pub fn links(page: &str) -> BTreeSet<PathBuf> {
+    let after = |mark| page.split(mark).skip(1).map(|rest: &str| rest.split('"').next().unwrap_or_default());
+    let links = after("src=\"").chain(after("href=\""));
+    links.map(|link| unescaped(&link.replace("&#x2f;", "/"))).collect()
+}
+
+/// A link with its %XX read as the bytes that they mean.
+fn unescaped(link: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut parts = link.split('%');
+    bytes.extend(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(digits, 16).expect("two hexadecimal digits follow a %"));
+        bytes.extend(rest.as_bytes());
+    }
+    OsString::from_vec(bytes).into()
 }

@@ -18,7 +18,7 @@ impl Workshop {
     fn new() -> Self {
         let workshop = Self { folder: tempfile::tempdir().unwrap() };
         let mut phantom = modiolus();
-        phantom.args(["phantom", "--patients", "3", "--files", "12", "--seed", "3"]);
+        phantom.args(["phantom", "--patients", "4", "--files", "40", "--seed", "11"]);
         phantom.arg("--output").arg(workshop.path("scans")).arg("--truth").arg(workshop.path("truth"));
         Finished::success(&mut phantom);
         fs::create_dir(workshop.path("store")).unwrap();
