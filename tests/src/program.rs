@@ -110,13 +110,14 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Panics
-    /// When it takes too long, or when the program panicked: nothing may make it.
+    /// When it takes too long, when the program panicked (nothing may make it), or when it took a file for a terminal.
     pub fn finish(mut self) -> Finished {
         self.watch(|| false);
         let status = self.child.wait().expect("a child that has ended can be waited for");
         let (stdout, stderr) = (text(&mut self.stdout), text(&mut self.stderr));
         let Self { shown, peak_kib, .. } = self;
         assert!(!stderr.contains("panicked at"), "{shown} panicked:\n{stderr}");
+        assert!(!stderr.contains('\x1b'), "{shown} writes escape sequences where no terminal is:\n{stderr}");
         Finished { shown, status, stdout, stderr, peak_kib }
     }
 

@@ -1,7 +1,7 @@
 //! What people drew on the slices of a run, and what becomes of it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use modiolus_imaging::{Mask, png};
@@ -85,11 +85,13 @@ fn good_ones_become_samples_and_bad_ones_are_named() {
             "{file}: {why}"
         );
     }
-    learned_from(&result);
+    let model = learned_from(&result);
+    draws_from_now_on(folder, &model);
 }
 
-fn learned_from(result: &Path) {
-    let plan = scans::plan_file(result, &scans::small_plan(1));
+/// Trains on the accepted annotations, and gives the model file.
+fn learned_from(result: &Path) -> PathBuf {
+    let (plan, model) = (scans::plan_file(result, &scans::small_plan(1)), result.join("model.safetensors"));
     let mut command = modiolus();
     command
         .arg("train")
@@ -97,7 +99,18 @@ fn learned_from(result: &Path) {
         .arg(result.join("images"))
         .arg("--masks")
         .arg(result.join("annotations"));
-    command.arg("--plan").arg(plan).arg("--output").arg(result.join("model.safetensors"));
-    let said = Finished::success(&mut command).saying(&["2 pictures of 1 patient"]);
-    assert!(result.join("model.safetensors").is_file(), "{said}");
+    command.arg("--plan").arg(plan).arg("--output").arg(&model);
+    Finished::success(&mut command).saying(&["2 pictures of 1 patient"]);
+    model
+}
+
+/// Once it is current, the next run draws with it.
+fn draws_from_now_on(folder: &Path, model: &Path) {
+    let store = folder.join("result");
+    let pointer =
+        Finished::success(modiolus().args(["models", "promote", "--json", "--store"]).arg(&store).arg(model))
+            .json();
+    let by = || Finished::success(run(folder, false).arg("--json")).json()["model"].clone();
+    assert_eq!(by(), pointer["current"]);
+    assert!(pointer["current"].as_str().is_some_and(|version| version.starts_with("m-")), "{pointer}");
 }

@@ -9,11 +9,12 @@ fn kept(plane: &str) -> Option<usize> {
     command
         .arg("run")
         .arg(&head)
-        .args(["--until", "filter", "--plane", plane, "--output"])
+        .args(["--until", "filter", "--json", "--plane", plane, "--output"])
         .arg(folder.path());
-    Finished::success(&mut command);
+    let summary = Finished::success(&mut command).json();
     let table = Table::read(folder.path()).none_failed();
-    assert_eq!(table.rows().len(), 108);
+    assert_eq!((table.rows().len(), &summary["counts"]["files"]), (108, &108.into()));
+    assert_eq!(summary["counts"]["kept"], table.kept().len());
     let refused = table.with_verdict("refused");
     assert!(refused.iter().all(|row| row["reason"] == "other-plane" && row["plane"] == "axial"));
     Some(table.kept().len())

@@ -43,7 +43,7 @@ fn kills_change_nothing_and_a_start_after_the_end_does_nothing() {
         started.kill();
         kills += 1;
     }
-    assert!(kills >= 5, "only {kills} kills came in time");
+    assert!(kills >= 3, "only {kills} kills came in time");
     Finished::success(&mut run(&delivery, &killed, &key));
     assert_eq!(snapshot(&killed), wanted);
     assert_eq!(snapshot(&delivery), before, "scans are never written to");
