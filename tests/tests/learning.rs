@@ -27,7 +27,7 @@ fn a_network_learns_five_real_pictures() {
     let (images, true_masks) = (truth.join("images"), truth.join("masks"));
     let train = Finished::success(
         modiolus()
-            .args(["train", "--json", "--epochs", "10", "--images"])
+            .args(["train", "--json", "--epochs", "24", "--images"])
             .arg(&images)
             .arg("--masks")
             .arg(&true_masks)
@@ -35,8 +35,8 @@ fn a_network_learns_five_real_pictures() {
             .arg(&model),
     );
     let epochs: Vec<Value> = train.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(epochs.len(), 10 + 1, "a line per epoch and one of the result: {train}");
-    assert!(epochs[9]["loss"].as_f64() < epochs[0]["loss"].as_f64(), "{train}");
+    assert_eq!(epochs.len(), 24 + 1, "a line per epoch and one of the result: {train}");
+    assert!(epochs[23]["loss"].as_f64() < epochs[0]["loss"].as_f64(), "{train}");
     let curves = fs::read_to_string(folder.path().join("model.curves.svg")).unwrap();
     assert!(curves.contains("<svg") && !curves.contains("NaN"));
     assert!(!folder.path().join("model.safetensors.training").exists(), "what is done is tidied up");
