@@ -15,7 +15,6 @@ mod tree;
 pub(crate) mod walk;
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -199,9 +198,9 @@ impl Job<'_> {
     }
 
     fn write(&self, summary: &Summary, tree: &mut Tree<'_>) -> Result<()> {
-        tree.write(PathBuf::from("summary.csv"), &summary.csv()?)?;
-        tree.write(PathBuf::from("summary.json"), &serde_json::to_vec_pretty(summary)?)?;
-        tree.write(PathBuf::from("index.html"), report::page(summary)?.as_bytes())
+        tree.stream("summary.csv", |file| summary.csv(file))?;
+        tree.stream("summary.json", |file| Ok(serde_json::to_writer_pretty(file, summary)?))?;
+        tree.stream("index.html", |file| report::page(summary, file))
     }
 
     /// Says what was found; a failed file or a refused annotation is a failure of the command, after everything else was

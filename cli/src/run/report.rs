@@ -1,6 +1,7 @@
 //! `index.html`: what a run found, for people. It opens from disk and needs no network and no script.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write;
 
 use anyhow::{Context, Result};
 use minijinja::value::Serde;
@@ -8,7 +9,24 @@ use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use super::rows::Row;
-use super::summary::{Summary, folder};
+use super::summary::{Annotation, Counts, SharedPictures, Summary, folder};
+
+/// Refused files that the page names, per patient and reason. A delivery has a thousand files of other planes per patient:
+/// nobody reads them on a page, and the table names them all.
+const SHOWN: usize = 50;
+
+/// What the page says before the patients.
+#[derive(Serialize)]
+struct Head<'a> {
+    modiolus: &'a str,
+    run: &'a str,
+    plane: &'a str,
+    model: Option<&'a str>,
+    counts: &'a Counts,
+    patients: usize,
+    shared_pictures: &'a [SharedPictures],
+    annotations: &'a [Annotation],
+}
 
 /// A patient's part of the page.
 #[derive(Serialize)]
@@ -24,11 +42,13 @@ struct Section<'a> {
 #[derive(Serialize)]
 struct Refused<'a> {
     reason: &'a str,
+    count: usize,
+    /// The first [`SHOWN`] of them.
     files: Vec<&'a Row>,
 }
 
-/// The page.
-pub(crate) fn page(summary: &Summary) -> Result<String> {
+/// Writes the page.
+pub(crate) fn page(summary: &Summary, file: impl Write) -> Result<()> {
     let mut environment = Environment::new();
     environment
         .add_template("report.html", include_str!("report.html"))
@@ -36,8 +56,25 @@ pub(crate) fn page(summary: &Summary) -> Result<String> {
     let (sections, strays) = sections(&summary.files);
     let template = environment.get_template("report.html")?;
     let [summary, sections, strays] =
-        [Serde(summary).into(), Serde(sections).into(), Serde(strays).into()] as [Value; 3];
-    template.render(context! { summary, sections, strays }).context("the report could not be made")
+        [Serde(Head::of(summary)).into(), Serde(sections).into(), Serde(strays).into()] as [Value; 3];
+    let context = context! { summary, sections, strays };
+    template.render_captured_to(context, file).context("the report could not be made")?;
+    Ok(())
+}
+
+impl<'a> Head<'a> {
+    fn of(summary: &'a Summary) -> Self {
+        Self {
+            modiolus: summary.modiolus,
+            run: &summary.run,
+            plane: &summary.plane,
+            model: summary.model.as_deref(),
+            counts: &summary.counts,
+            patients: summary.patients.len(),
+            shared_pictures: &summary.shared_pictures,
+            annotations: &summary.annotations,
+        }
+    }
 }
 
 /// The patients, and the refused files that belong to none.
@@ -85,11 +122,16 @@ fn section<'a>(patient: &'a str, rows: &[&'a Row]) -> Section<'a> {
 }
 
 fn by_reason<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<Refused<'a>> {
-    let mut reasons: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, Refused> = BTreeMap::new();
     for row in rows {
-        reasons.entry(&row.reason).or_default().push(row);
+        let nothing = Refused { reason: &row.reason, count: 0, files: Vec::new() };
+        let refused = reasons.entry(&row.reason).or_insert(nothing);
+        refused.count += 1;
+        if refused.files.len() < SHOWN {
+            refused.files.push(row);
+        }
     }
-    reasons.into_iter().map(|(reason, files)| Refused { reason, files }).collect()
+    reasons.into_values().collect()
 }
 
 fn score(row: &Row) -> f32 {

@@ -1,8 +1,9 @@
 //! The table and its totals: `summary.csv`, `summary.json`, and what the report shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::rows::Row;
@@ -107,13 +108,13 @@ impl Summary {
     }
 
     /// `summary.csv`: one row per input file.
-    pub(crate) fn csv(&self) -> Result<Vec<u8>> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
+    pub(crate) fn csv(&self, file: impl Write) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(file);
         writer.write_record(COLUMNS)?;
         for row in &self.files {
             writer.write_record(cells(row))?;
         }
-        writer.into_inner().context("the table could not be finished")
+        Ok(writer.flush()?)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The output folder: slices, images, masks and overlays, copied out of the store under names that people use.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -58,14 +59,38 @@ impl<'a> Tree<'a> {
         let unchanged = fs::metadata(&full).is_ok_and(|found| found.len() == bytes.len() as u64)
             && fs::read(&full).is_ok_and(|found| found == bytes);
         if !unchanged {
-            fs::create_dir_all(full.parent().unwrap_or(self.output)).with_context(said)?;
-            let half = full
-                .with_file_name(format!(".{}.half", full.file_name().unwrap_or_default().to_string_lossy()));
-            fs::write(&half, bytes).with_context(said)?;
-            fs::rename(&half, &full).with_context(said)?;
+            self.replace(&full, |file| Ok(file.write_all(bytes)?))?;
         }
         self.files.push((path, bytes.len() as u64));
         Ok(())
+    }
+
+    /// Writes a file, whole or not at all, piece by piece: it may be longer than what should be held in memory.
+    pub(crate) fn stream(
+        &mut self,
+        path: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        let full = self.output.join(path);
+        let length = self.replace(&full, |file| {
+            let mut buffer = BufWriter::with_capacity(1 << 16, file);
+            write(&mut buffer)?;
+            Ok(buffer.flush()?)
+        })?;
+        self.files.push((PathBuf::from(path), length));
+        Ok(())
+    }
+
+    /// Writes under a hidden name, then renames; the length in bytes.
+    fn replace(&self, full: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<u64> {
+        let said = || format!("{} can't be written", full.display());
+        fs::create_dir_all(full.parent().unwrap_or(self.output)).with_context(said)?;
+        let half =
+            full.with_file_name(format!(".{}.half", full.file_name().unwrap_or_default().to_string_lossy()));
+        let mut file = File::create(&half).with_context(said)?;
+        write(&mut file).with_context(said)?;
+        fs::rename(&half, full).with_context(said)?;
+        Ok(file.metadata().with_context(said)?.len())
     }
 
     /// Copies the objects of all kept slices out of the store.

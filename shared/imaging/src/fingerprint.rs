@@ -15,7 +15,10 @@ use crate::resize::bilinear;
 /// `stored` runs row by row.
 pub fn pixel_hash<T: Into<i32>>(rows: usize, columns: usize, stored: impl IntoIterator<Item = T>) -> Digest {
     let size = [rows as u64, columns as u64].map(u64::to_le_bytes);
-    let values: Vec<u8> = stored.into_iter().flat_map(|value| value.into().to_le_bytes()).collect();
+    let mut values = Vec::new();
+    for value in stored {
+        values.extend_from_slice(&value.into().to_le_bytes());
+    }
     Digest::of_parts([size.as_flattened(), &values])
 }
 

@@ -1,6 +1,6 @@
 //! What is left of a picture when all that is thin and bright is taken away: grey opening with a rectangle.
 
-use crate::grid::{Grid, Image8};
+use crate::grid::Image8;
 
 /// Every bright part is kept as far as a rectangle of `2 * radius + 1` rows and columns fits into it.
 pub(crate) fn opening(image: &Image8, radius: (usize, usize)) -> Image8 {
@@ -10,23 +10,43 @@ pub(crate) fn opening(image: &Image8, radius: (usize, usize)) -> Image8 {
 
 /// The extreme of each pixel's rectangle, as far as it lies inside the picture.
 fn square(image: &Image8, radius: (usize, usize), outside: u8, pick: impl Fn(u8, u8) -> u8) -> Image8 {
-    let down = column_wise(image, radius.0, outside, &pick);
-    transposed(&column_wise(&transposed(&down), radius.1, outside, &pick))
+    row_wise(&column_wise(image, radius.0, outside, &pick), radius.1, outside, &pick)
 }
 
-fn transposed(image: &Image8) -> Image8 {
-    Grid::from_fn(image.columns(), image.rows(), |row, column| image[(column, row)])
-        .unwrap_or_else(|_| image.clone())
-}
-
-/// The extreme over `radius` rows up and down, by doubling: extremes of 1, 2, 4, ... rows, then of two that overlap.
+/// The extreme over `radius` rows up and down.
 fn column_wise(image: &Image8, radius: usize, outside: u8, pick: impl Fn(u8, u8) -> u8) -> Image8 {
     let (rows, columns) = image.size();
-    let window = 2 * radius.min(rows) + 1;
-    let rim = vec![outside; window / 2 * columns];
-    let mut lines = [&rim, image.values(), &rim].concat();
-    let mut merge = |rows: usize| {
-        lines = lines.iter().zip(&lines[rows * columns..]).map(|(&here, &below)| pick(here, below)).collect();
+    let radius = radius.min(rows);
+    let rim = vec![outside; radius * columns];
+    let extremes = extremes([&rim, image.values(), &rim].concat(), columns, 2 * radius + 1, pick);
+    let mut result = image.like(0);
+    result.values_mut().copy_from_slice(&extremes);
+    result
+}
+
+/// The extreme over `radius` columns left and right.
+fn row_wise(image: &Image8, radius: usize, outside: u8, pick: impl Fn(u8, u8) -> u8) -> Image8 {
+    let columns = image.columns();
+    let radius = radius.min(columns);
+    let width = columns + 2 * radius;
+    let mut padded = vec![outside; image.rows() * width];
+    for (padded, row) in padded.chunks_exact_mut(width).zip(image.values().chunks_exact(columns)) {
+        padded[radius..radius + columns].copy_from_slice(row);
+    }
+    let extremes = extremes(padded, 1, 2 * radius + 1, pick);
+    let mut result = image.like(0);
+    for (result, extremes) in result.values_mut().chunks_exact_mut(columns).zip(extremes.chunks(width)) {
+        result.copy_from_slice(&extremes[..columns]);
+    }
+    result
+}
+
+/// The extreme of each value and the `window - 1` that follow it at this stride, as far as all of them are there. By
+/// doubling: extremes of 1, 2, 4, ... values, then of two that overlap.
+fn extremes(mut values: Vec<u8>, stride: usize, window: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
+    let mut merge = |reach: usize| {
+        let next = &values[reach * stride..];
+        values = values.iter().zip(next).map(|(&here, &there)| pick(here, there)).collect();
     };
     let mut reach = 1;
     while 2 * reach <= window {
@@ -34,9 +54,7 @@ fn column_wise(image: &Image8, radius: usize, outside: u8, pick: impl Fn(u8, u8)
         reach *= 2;
     }
     merge(window - reach);
-    let mut result = image.like(0);
-    result.values_mut().copy_from_slice(&lines);
-    result
+    values
 }
 
 #[cfg(test)]
@@ -44,6 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::grid::Grid;
 
     proptest! {
         #[test]

@@ -1,12 +1,14 @@
 //! Stages: functions from a job and some objects to effects.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{Job, Message, ObjectKey, StageError};
@@ -137,22 +139,27 @@ pub enum Fetched {
 
 /// What has been fetched for a job.
 #[derive(Debug, Default)]
-pub struct Objects(HashMap<ObjectKey, Fetched>);
+pub struct Objects {
+    fetched: HashMap<ObjectKey, Fetched>,
+    /// What [`Self::decoded`] gave out.
+    decoded: Mutex<HashMap<ObjectKey, Arc<dyn Any + Send + Sync>>>,
+}
 
 impl Objects {
     /// Adds what came of a read; a later, longer read replaces an earlier one.
     pub fn insert(&mut self, key: ObjectKey, fetched: Fetched) {
-        self.0.insert(key, fetched);
+        self.decoded.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.fetched.insert(key, fetched);
     }
 
     /// What came of reading this object, or `None` if it was not read.
     pub fn get(&self, key: &ObjectKey) -> Option<&Fetched> {
-        self.0.get(key)
+        self.fetched.get(key)
     }
 
     /// The object if it is here.
     pub fn found(&self, key: &ObjectKey) -> Option<&Object> {
-        match self.0.get(key) {
+        match self.fetched.get(key) {
             Some(Fetched::Found(object)) => Some(object),
             _ => None,
         }
@@ -163,7 +170,7 @@ impl Objects {
     /// # Errors
     /// Permanent, naming the key, when it is missing or denied.
     pub fn require(&self, key: &ObjectKey) -> Result<&Bytes, StageError> {
-        match self.0.get(key) {
+        match self.fetched.get(key) {
             Some(Fetched::Found(object)) => Ok(&object.bytes),
             Some(Fetched::Denied(why)) => {
                 Err(StageError::permanent("object-denied", format!("{key} can't be read: {why}")))
@@ -178,20 +185,39 @@ impl Objects {
     ///
     /// # Errors
     /// Permanent, naming the key, when it is missing, denied or not the JSON that is expected.
-    pub fn require_json<T: serde::de::DeserializeOwned>(&self, key: &ObjectKey) -> Result<T, StageError> {
+    pub fn require_json<T: DeserializeOwned>(&self, key: &ObjectKey) -> Result<T, StageError> {
         serde_json::from_slice(self.require(key)?).map_err(|error| {
             StageError::permanent("object-malformed", format!("{key} is not what it should be: {error}"))
         })
     }
 
+    /// As [`Self::require_json`], decoded once however often it is asked for: for a large object that [`Stage::needs`] looks
+    /// into round by round.
+    ///
+    /// # Errors
+    /// As [`Self::require_json`].
+    pub fn decoded<T>(&self, key: &ObjectKey) -> Result<Arc<T>, StageError>
+    where
+        T: DeserializeOwned + Any + Send + Sync,
+    {
+        let decoded = || self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = decoded().get(key).cloned();
+        if let Some(value) = before.and_then(|value| value.downcast().ok()) {
+            return Ok(value);
+        }
+        let value = Arc::new(self.require_json::<T>(key)?);
+        decoded().insert(key.clone(), value.clone());
+        Ok(value)
+    }
+
     /// How many objects were asked for.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.fetched.len()
     }
 
     /// Whether nothing was asked for.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fetched.is_empty()
     }
 }
 

@@ -3,6 +3,8 @@
 //! The index says which files match; only those are read. Each leaves a de-identified instance and a verdict with what
 //! tells duplicates and clear arrays: a digest of its pixels, a perceptual hash, a score.
 
+use std::sync::Arc;
+
 use modiolus_dicom::Attributes;
 use modiolus_dicom::deidentify::Deidentifier;
 use modiolus_dicom::index::{Index, IndexEntry};
@@ -38,9 +40,11 @@ impl Stage for FilterStage {
 
     fn needs(&self, job: &FilterJob, have: &Objects) -> Vec<Read> {
         let key = ObjectKey::Index(job.index.clone());
-        let Some(index) = have.found(&key) else { return vec![Read::whole(key)] };
+        if have.get(&key).is_none() {
+            return vec![Read::whole(key)];
+        }
         // An index that doesn't decode needs nothing more: `run` says what is wrong with it.
-        let Ok(index) = serde_json::from_slice::<Index>(&index.bytes) else { return vec![] };
+        let Ok(index) = have.decoded::<Index>(&key) else { return vec![] };
         let matching =
             job.files.iter().filter_map(|&file| index.entries.get(file as usize)).filter(|entry| {
                 entry.image().is_ok_and(|attributes| decide::verdict(attributes, job.wanted.plane).is_ok())
@@ -49,7 +53,7 @@ impl Stage for FilterStage {
     }
 
     fn run(&self, job: &FilterJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
-        let index: Index = objects.require_json(&ObjectKey::Index(job.index.clone()))?;
+        let index: Arc<Index> = objects.decoded(&ObjectKey::Index(job.index.clone()))?;
         let mut effects = Effects::default();
         let mut files = Vec::with_capacity(job.files.len());
         for &file in &job.files {

@@ -3,6 +3,8 @@
 //! Reads the start of each file, and more of it only where the header is longer. Nothing stops it: a file that is no image
 //! of a scan is a row of the index with its reason.
 
+use std::sync::Arc;
+
 use modiolus_dicom::decide;
 use modiolus_dicom::header::{HeaderRead, read_header};
 use modiolus_dicom::index::{Index, IndexEntry};
@@ -34,20 +36,18 @@ impl Stage for IngestStage {
 
     fn needs(&self, job: &IngestJob, have: &Objects) -> Vec<Read> {
         let key = ObjectKey::Listing(job.listing);
-        let Some(listing) = have.found(&key) else { return vec![Read::whole(key)] };
+        if have.get(&key).is_none() {
+            return vec![Read::whole(key)];
+        }
         // A listing that doesn't decode needs nothing more: `run` says what is wrong with it.
-        let Ok(listing) = serde_json::from_slice::<Listing>(&listing.bytes) else { return vec![] };
-        listing
-            .files
-            .into_iter()
-            .filter(|f| f.unreadable.is_none())
-            .filter_map(|f| next_read(f.path, have))
-            .collect()
+        let Ok(listing) = have.decoded::<Listing>(&key) else { return vec![] };
+        let readable = listing.files.iter().filter(|file| file.unreadable.is_none());
+        readable.filter_map(|file| next_read(&file.path, have)).collect()
     }
 
     fn run(&self, job: &IngestJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
-        let listing: Listing = objects.require_json(&ObjectKey::Listing(job.listing))?;
-        let entries: Vec<IndexEntry> = listing.files.into_iter().map(|file| entry(file, objects)).collect();
+        let listing: Arc<Listing> = objects.decoded(&ObjectKey::Listing(job.listing))?;
+        let entries: Vec<IndexEntry> = listing.files.iter().map(|file| entry(file, objects)).collect();
         progress.tell(ProgressEvent::Units { done: entries.len() as u64 });
         let mut effects = Effects::default();
         for files in parts(&entries, job) {
@@ -59,8 +59,8 @@ impl Stage for IngestStage {
 }
 
 /// The next read of a file: its start, then more while the header goes on.
-fn next_read(path: String, have: &Objects) -> Option<Read> {
-    let key = ObjectKey::Scan(path);
+fn next_read(path: &str, have: &Objects) -> Option<Read> {
+    let key = ObjectKey::Scan(path.to_owned());
     match have.get(&key) {
         None => Some(Read::first(key, FIRST_BYTES)),
         Some(Fetched::Found(object)) if !object.is_whole() => {
@@ -82,8 +82,8 @@ fn next_read(path: String, have: &Objects) -> Option<Read> {
 }
 
 /// The row of one file.
-fn entry(file: ListedFile, objects: &Objects) -> IndexEntry {
-    let ListedFile { path, length, unreadable, .. } = file;
+fn entry(file: &ListedFile, objects: &Objects) -> IndexEntry {
+    let ListedFile { path, length, unreadable, .. } = file.clone();
     let refused =
         |path, why: String| IndexEntry::refused(path, length, Refusal::new(Reason::Unreadable, why));
     if let Some(why) = unreadable {
