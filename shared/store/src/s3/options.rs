@@ -18,6 +18,8 @@ use modiolus_pipeline::Bucket;
 use crate::StoreError;
 
 /// Where an S3 store is, who we are there, and how patient we are. Its `Debug` shows no secret.
+///
+/// A proxy that the environment names is not used: patients' pictures go to the store and nowhere else.
 #[derive(Debug, Clone)]
 pub struct S3Options {
     /// The server's address (`http://garage:3900`), without user or password; `None` is AWS itself.

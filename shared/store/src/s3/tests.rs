@@ -204,3 +204,20 @@ async fn a_server_is_trusted_by_our_own_authority_only() {
     let error = doubting.length(&sample("a")).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("certificate"), "{error}");
 }
+
+#[ignore = "a measurement: run it in release"]
+#[tokio::test]
+async fn measure_small_objects_on_garage() {
+    let Some(garage) = Garage::start_durable() else { return };
+    let store = store(garage.options());
+    let keys: Vec<ObjectKey> = (0..2000).map(|n| sample(&n.to_string())).collect();
+    let start = std::time::Instant::now();
+    let puts = keys.iter().map(|key| (key.clone(), Bytes::from(vec![7; 320_000]))).collect();
+    store.put_many(puts).await.unwrap();
+    println!("put of 320 kB, flushed: {:?} each", start.elapsed() / 2000);
+    let start = std::time::Instant::now();
+    let reads: Vec<Read> = keys.into_iter().map(|key| Read::first(key, 8192)).collect();
+    let found = store.get_many(&reads).await;
+    println!("get of its first 8 KiB: {:?} each", start.elapsed() / 2000);
+    assert!(found.iter().all(|fetched| matches!(fetched, Ok(Fetched::Found(_)))));
+}
