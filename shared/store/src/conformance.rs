@@ -9,6 +9,9 @@ use modiolus_pipeline::{Bucket, Digest, Fetched, JobId, Object, ObjectKey, Read,
 
 use crate::{ObjectStore, StoreError};
 
+/// Longer than a page of any server's list.
+const MANY: u32 = 1003;
+
 /// Checks all promises on an empty store.
 ///
 /// # Panics
@@ -22,6 +25,10 @@ pub async fn check(store: &dyn ObjectStore) {
     verify_tells_intact_from_damaged(store).await;
     deleted_objects_are_gone(store).await;
     readers_never_see_half_an_object(store).await;
+    writers_of_one_key_leave_the_object_of_one(store).await;
+    delivered_names_come_back_as_they_are(store).await;
+    large_objects_are_whole(store).await;
+    long_lists_are_complete(store).await;
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -55,6 +62,8 @@ async fn reads_give_what_was_put(store: &dyn ObjectStore) {
         Read::first(key("a"), 100),
         Read::first(key("a"), 0),
         Read::whole(key("empty")),
+        Read::first(key("empty"), 10),
+        Read::first(key("a"), 1 << 40),
     ];
     let none = Object { bytes: Bytes::new(), total: 6 };
     let wanted = vec![
@@ -64,6 +73,8 @@ async fn reads_give_what_was_put(store: &dyn ObjectStore) {
         found("abcdef"),
         Ok(Fetched::Found(none)),
         found(""),
+        found(""),
+        found("abcdef"),
     ];
     assert_eq!(store.get_many(&reads).await, wanted);
     assert_eq!(store.length(&key("a")).await, Ok(Some(6)));
@@ -150,4 +161,64 @@ async fn readers_never_see_half_an_object(store: &dyn ObjectStore) {
         }
     };
     tokio::join!(write, read);
+}
+
+async fn writers_of_one_key_leave_the_object_of_one(store: &dyn ObjectStore) {
+    let bodies: Vec<Bytes> = (1..=8u8).map(|n| vec![n; usize::from(n) * 50_000].into()).collect();
+    let puts = bodies.iter().map(|body| store.put(key("raced"), body.clone()));
+    for put in futures::future::join_all(puts).await {
+        put.expect("a put");
+    }
+    let Ok(Fetched::Found(object)) = store.get(Read::whole(key("raced"))).await else {
+        panic!("an object that many wrote is not there")
+    };
+    assert!(bodies.contains(&object.bytes), "{} bytes of several writers", object.bytes.len());
+}
+
+async fn delivered_names_come_back_as_they_are(store: &dyn ObjectStore) {
+    let names = [
+        "DOE^JANE 1/+ plus & and <less> \"quote' 100%25.dcm",
+        "DOE^JANE 1/a%0Ab%2Fc?query#fragment",
+        "DOE^JANE 1/~!*'();:@&=+$,[]{}|\\",
+        "Пациент 1/ü e\u{301} 日本/.I1 ",
+    ];
+    let scans = names.map(|name| ObjectKey::Scan(name.into()));
+    for (number, scan) in scans.iter().enumerate() {
+        store.put(scan.clone(), format!("{number}").into()).await.expect("a put");
+    }
+    for (number, scan) in scans.iter().enumerate() {
+        let whole = Object::whole(format!("{number}"));
+        assert_eq!(store.get(Read::whole(scan.clone())).await, Ok(Fetched::Found(whole)), "{}", scan.path());
+    }
+    let mut paths: Vec<String> = scans[..3].iter().map(ObjectKey::path).collect();
+    paths.sort_unstable();
+    assert_eq!(store.list(Bucket::Incoming, "scans/DOE^JANE 1/").await, Ok(paths));
+    assert_eq!(store.list(Bucket::Incoming, "scans/DOE^JANE 1/+ p").await, Ok(vec![scans[0].path()]));
+    store.delete(&scans[1]).await.expect("a delete");
+    assert_eq!(store.length(&scans[1]).await, Ok(None));
+}
+
+async fn large_objects_are_whole(store: &dyn ObjectStore) {
+    let bytes: Bytes = (0..(20u32 << 20) / 4 + 1).flat_map(|n| (n ^ 0x5bd1_e995).to_le_bytes()).collect();
+    let length = bytes.len() as u64;
+    store.put(key("large"), bytes.clone()).await.expect("a put");
+    assert_eq!(store.length(&key("large")).await, Ok(Some(length)));
+    let start = Object { bytes: bytes.slice(..9 << 20), total: length };
+    assert_eq!(store.get(Read::first(key("large"), 9 << 20)).await, Ok(Fetched::Found(start)));
+    let whole = store.get(Read::whole(key("large"))).await;
+    assert!(whole == Ok(Fetched::Found(Object::whole(bytes.clone()))), "a large object changed");
+    let (bucket, path) = (Bucket::Datasets.to_string(), key("large").path());
+    let output = Output { bucket, path, sha256: Digest::of(&bytes), length };
+    assert_eq!(store.verify(&[output]).await, Ok(true));
+    store.put(key("large"), Bytes::from_static(b"small")).await.expect("a put");
+    assert_eq!(store.get(Read::whole(key("large"))).await, found("small"));
+}
+
+async fn long_lists_are_complete(store: &dyn ObjectStore) {
+    let run: RunId = "r-many".parse().expect("a run id");
+    let markers: Vec<ObjectKey> = (0..MANY).map(|n| marker(&run, 1, &format!("filter-{n}"))).collect();
+    store.put_many(markers.iter().map(|key| (key.clone(), Bytes::new())).collect()).await.expect("puts");
+    let mut paths: Vec<String> = markers.iter().map(ObjectKey::path).collect();
+    paths.sort_unstable();
+    assert!(store.list(Bucket::Runs, "r-many/").await == Ok(paths), "a long list is not what was put");
 }

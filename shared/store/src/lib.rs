@@ -1,9 +1,11 @@
 //! Where objects lie: the port [`ObjectStore`] and its adapters.
 //!
 //! - [`FolderStore`]: one machine; objects are plain files, the scans' own folder serves as `incoming`
+//! - [`S3Store`]: the cluster; Garage, AWS and their like, one bucket of the store per [`Bucket`]
 //! - [`MemoryStore`]: tests and simulation
 //!
-//! What every adapter promises is written down as tests in `conformance` (feature `conformance`). Correctness of Modiolus
+//! What every adapter promises is written down as tests in `conformance` (feature `conformance`, which also brings a
+//! Garage server for tests, `garage`). Correctness of Modiolus
 //! never rests on conditional writes: what matters is that a put is seen by every later get and list, that an object is
 //! there wholly or not at all, and that writing the same bytes twice is harmless.
 
@@ -11,8 +13,11 @@ mod blocking;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod folder;
+#[cfg(any(test, feature = "conformance"))]
+pub mod garage;
 mod memory;
 mod path;
+mod s3;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +28,7 @@ pub use blocking::on_blocking_thread;
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
 pub use path::{BadPath, escape_path, unescape_path};
+pub use s3::{MAX_KEY_BYTES, S3Options, S3Store, SecretKey};
 
 /// The largest object that is read whole, in bytes: a reader's memory is bounded whatever lies in the store.
 pub const MAX_OBJECT_BYTES: u64 = 1 << 30;
