@@ -287,7 +287,7 @@ fn read_access(folder: &Path) -> Option<Access> {
 fn start_shared(folder: &Path) -> Access {
     let _ = fs::remove_dir_all(folder.join("data"));
     let access = prepare(folder).expect("the server's settings");
-    script()
+    let mut supervisor = script()
         .arg("share")
         .arg(folder)
         .stdin(Stdio::null())
@@ -296,6 +296,8 @@ fn start_shared(folder: &Path) -> Access {
         .process_group(0)
         .spawn()
         .expect("deploy/rabbitmq-server");
+    // It may well outlive this process.
+    thread::spawn(move || supervisor.wait());
     access.wait_until_ready(folder);
     let Access { amqp, amqps, http, password } = &access;
     let ready = json!({ "amqp": amqp, "amqps": amqps, "http": http, "password": password });

@@ -262,3 +262,27 @@ async fn tls_trusts_an_authority_of_our_own_and_nobody_unknown() {
     broker.publish(WORK, Letter::new("secret")).await.expect("a confirmation");
     assert_eq!(take(&broker, WORK).await.body, "secret");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_settled_before_the_end_does_not_come_again() {
+    let Some(server) = Server::shared() else { return };
+    let vhost = server.vhost();
+    // A quorum queue takes 32 acks of a channel at a time; more that wait when the channel closes are lost, and harmless.
+    let letters = 30;
+    for _ in 0..5 {
+        let broker = connect(&vhost, Role::Operator).await;
+        broker
+            .publish_all((0..letters).map(|_| (WORK, Letter::new("x"))).collect())
+            .await
+            .expect("a confirmation");
+        let mut consumer = broker.consume(WORK, letters).await.expect("a subscription");
+        for _ in 0..letters {
+            next(&mut consumer).await.ack().await.expect("an ack");
+        }
+        drop(consumer);
+        broker.close().await;
+    }
+    let broker = connect(&vhost, Role::Operator).await;
+    broker.publish(WORK, Letter::new("last")).await.expect("a confirmation");
+    assert_eq!(take(&broker, WORK).await.body, "last");
+}

@@ -1,7 +1,6 @@
 //! Subscriptions, each on a channel of its own, so that one that fails takes no other with it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -51,9 +50,9 @@ pub(super) async fn subscribe(
 ) -> Result<Subscription, BrokerError> {
     let name = source.name();
     let (channel, letters) = open(link, &name, prefetch, FieldTable::default()).await?;
-    let lease =
-        Arc::new(Lease { holds: AtomicBool::new(true), link: link.clone(), publisher: publisher.clone() });
-    Ok(Subscription { letters, _channel: channel, source, lease })
+    let (link, publisher) = (link.clone(), publisher.clone());
+    let lease = Arc::new(Lease { channel: Mutex::new(Some(channel)), link, publisher });
+    Ok(Subscription { letters, source, lease })
 }
 
 /// A channel with a consumer.
@@ -76,21 +75,25 @@ pub(super) async fn open(
 
 /// The right to settle what a subscription gave out.
 struct Lease {
-    holds: AtomicBool,
+    /// Nothing when it has ended. The channel closes when the last of its clones is dropped.
+    channel: Mutex<Option<Channel>>,
     link: Arc<Link>,
     publisher: Arc<Publisher>,
 }
 
 impl Lease {
+    fn channel(&self) -> MutexGuard<'_, Option<Channel>> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn end(&self) {
-        self.holds.store(false, Ordering::Release);
+        drop(self.channel().take());
     }
 }
 
-/// A subscription. Dropping it closes its channel.
+/// A subscription. Dropping it closes its channel, after what was settled is written.
 pub(super) struct Subscription {
     letters: lapin::Consumer,
-    _channel: Channel,
     source: Source,
     lease: Arc<Lease>,
 }
@@ -147,16 +150,6 @@ struct Slip {
 }
 
 impl Slip {
-    async fn tell_broker(&self, settlement: Settlement) -> lapin::Result<bool> {
-        match settlement {
-            Settlement::Ack => self.acker.ack(BasicAckOptions::default()).await,
-            Settlement::Reject => self.acker.reject(BasicRejectOptions { requeue: false }).await,
-            Settlement::Requeue => {
-                self.acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await
-            }
-        }
-    }
-
     /// Before 4.3 the broker counts a letter that is handed back as if its worker had died, and after some it is dead; and
     /// whoever waits for a store that is away hands back often. So a copy is published, and the letter acknowledged.
     async fn hand_back(&self, queue: Queue) -> Settlement {
@@ -171,19 +164,30 @@ impl Slip {
 #[async_trait]
 impl Receipt for Slip {
     async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
-        if !self.lease.holds.load(Ordering::Acquire) {
-            return Err(BrokerError::LeaseLost);
-        }
+        let Some(channel) = self.lease.channel().clone() else { return Err(BrokerError::LeaseLost) };
         let settlement = match (settlement, self.source) {
             (Settlement::Requeue, Source::Queue(queue @ Queue::Work(_))) => self.hand_back(queue).await,
             (settlement, _) => settlement,
         };
-        match self.lease.link.bounded(self.tell_broker(settlement)).await {
-            Ok(true) => Ok(()),
-            _ => {
-                self.lease.end();
-                Err(BrokerError::LeaseLost)
-            }
+        let Slip { acker, lease, .. } = *self;
+        if !acker.usable() {
+            lease.end();
+            return Err(BrokerError::LeaseLost);
         }
+        // The broker doesn't answer, so that waiting until it is written would say no more, and cost much. When it doesn't
+        // arrive the subscription ends, and the letter comes again.
+        lease.link.write_by_itself(async move {
+            let _ = tell_broker(&acker, settlement).await;
+            drop(channel);
+        });
+        Ok(())
+    }
+}
+
+async fn tell_broker(acker: &Acker, settlement: Settlement) -> lapin::Result<bool> {
+    match settlement {
+        Settlement::Ack => acker.ack(BasicAckOptions::default()).await,
+        Settlement::Reject => acker.reject(BasicRejectOptions { requeue: false }).await,
+        Settlement::Requeue => acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
     }
 }

@@ -92,7 +92,9 @@ impl Role {
         let only = |names: Vec<String>| format!("^({})$", names.join("|").replace('.', r"\."));
         match self {
             Self::Worker(stage) => {
-                let stages = [stage].into_iter().chain(topology::followers(stage).iter().copied());
+                let followers =
+                    topology::followers(stage).iter().copied().filter(|follower| *follower != stage);
+                let stages = [stage].into_iter().chain(followers);
                 let written = stages.map(|stage| stage.to_string()).chain([EVENTS.into()]).collect();
                 [nothing, only(written), only(vec![stage.to_string(), deaths_queue(stage)])]
             }

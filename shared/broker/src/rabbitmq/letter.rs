@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn a_retry_waits_three_quarters_of_its_delay_at_least() {
-        for delay in 0..RETRY_DELAYS.len() {
-            let properties = properties(Queue::Retry(StageName::Ingest, delay), &Letter::new("x"));
+        for (index, delay) in RETRY_DELAYS.iter().enumerate() {
+            let properties = properties(Queue::Retry(StageName::Ingest, index), &Letter::new("x"));
             let wait: u128 = properties.expiration().as_ref().unwrap().as_str().parse().unwrap();
-            let longest = RETRY_DELAYS[delay].as_millis();
+            let longest = delay.as_millis();
             assert!((longest * 3 / 4..=longest).contains(&wait), "{wait}");
         }
     }

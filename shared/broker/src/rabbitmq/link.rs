@@ -9,6 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::errors::{translate, translate_connecting};
 use super::settings::Settings;
@@ -16,6 +17,9 @@ use crate::BrokerError;
 
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Nothing is wrong (AMQP 0-9-1, section 1.2).
+const REPLY_SUCCESS: u16 = 200;
 
 /// The first and the longest pause between attempts, before jitter.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
@@ -25,11 +29,13 @@ pub(super) struct Link {
     settings: Arc<Settings>,
     purpose: &'static str,
     current: Mutex<Option<Connection>>,
+    /// What is being written without anybody who waits for it.
+    writing: TaskTracker,
 }
 
 impl Link {
     pub(super) fn new(settings: Arc<Settings>, purpose: &'static str) -> Self {
-        Self { settings, purpose, current: Mutex::new(None) }
+        Self { settings, purpose, current: Mutex::new(None), writing: TaskTracker::new() }
     }
 
     pub(super) fn patience(&self) -> Duration {
@@ -78,6 +84,25 @@ impl Link {
         let connection =
             timeout(ATTEMPT.min(self.patience()), connecting).await.unwrap_or_else(|_| Err(timed_out()));
         connection.map_err(|error| translate_connecting(&error))
+    }
+
+    /// Lets a write go on by itself.
+    pub(super) fn write_by_itself(&self, write: impl Future<Output = ()> + Send + 'static) {
+        self.writing.spawn(write);
+    }
+
+    /// Closes the connection when all is written, or patience ends.
+    pub(super) async fn close(&self) {
+        self.writing.close();
+        let closing = async {
+            self.writing.wait().await;
+            let connection = self.current.lock().await.take();
+            if let Some(connection) = connection {
+                // A connection that is lost is closed as well.
+                let _ = connection.close(REPLY_SUCCESS, "OK".into()).await;
+            }
+        };
+        let _ = timeout(self.patience(), closing).await;
     }
 
     /// The call, given up when patience ends.

@@ -21,7 +21,7 @@ use super::link::Link;
 use crate::{BrokerError, Letter};
 
 /// How many channels publish at a time.
-const LANES: usize = 4;
+const LANES: usize = 8;
 
 /// How many letters a lane takes at a time, about.
 const LETTERS: usize = 512;
@@ -56,6 +56,11 @@ impl Publisher {
             (!chunk.is_empty()).then(|| self.request(chunk))
         });
         stream::iter(chunks).buffered(LANES).try_collect().await
+    }
+
+    /// Closes the connection.
+    pub(super) async fn close(&self) {
+        self.link.close().await;
     }
 
     async fn request(&self, letters: Vec<(Queue, Letter)>) -> Result<(), BrokerError> {
