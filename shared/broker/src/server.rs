@@ -82,11 +82,9 @@ impl Server {
         find()?;
         let folder = TempDir::new().expect("a temporary folder");
         let access = prepare(folder.path()).expect("the server's settings");
-        let process = run(folder.path());
-        let server =
-            Self { folder: folder.path().into(), access, life: Life::Own { process, _folder: folder } };
-        server.access.wait_until_ready(&server.folder);
-        Some(server)
+        let mut process = run(folder.path());
+        access.wait_until_ready(folder.path(), &mut process);
+        Some(Self { folder: folder.path().into(), access, life: Life::Own { process, _folder: folder } })
     }
 
     /// Kills the server in the middle of its work.
@@ -106,7 +104,7 @@ impl Server {
     pub fn start(&mut self) {
         let Life::Own { process, .. } = &mut self.life else { panic!("others use this server, too") };
         *process = run(&self.folder);
-        self.access.wait_until_ready(&self.folder);
+        self.access.wait_until_ready(&self.folder, process);
     }
 
     /// The virtual host that the server has loaded at its start.
@@ -253,11 +251,12 @@ impl Access {
         matches!(self.call("GET", &check, None), Ok((200, _)))
     }
 
-    fn wait_until_ready(&self, folder: &Path) {
+    fn wait_until_ready(&self, folder: &Path, process: &mut Child) {
         let begun = Instant::now();
         while !self.is_ready() {
+            let lives = matches!(process.try_wait(), Ok(None)) && begun.elapsed() < START;
             let log = || fs::read_to_string(folder.join("console.log")).unwrap_or_default();
-            assert!(begun.elapsed() < START, "RabbitMQ does not start:\n{}", log());
+            assert!(lives, "RabbitMQ does not start:\n{}", log());
             thread::sleep(LOOK_AGAIN);
         }
     }
@@ -296,9 +295,9 @@ fn start_shared(folder: &Path) -> Access {
         .process_group(0)
         .spawn()
         .expect("deploy/rabbitmq-server");
+    access.wait_until_ready(folder, &mut supervisor);
     // It may well outlive this process.
     thread::spawn(move || supervisor.wait());
-    access.wait_until_ready(folder);
     let Access { amqp, amqps, http, password } = &access;
     let ready = json!({ "amqp": amqp, "amqps": amqps, "http": http, "password": password });
     fs::write(folder.join("ready"), ready.to_string()).expect("a note for others");

@@ -73,11 +73,24 @@ async fn cut_connections_end_subscriptions_and_both_come_back() {
     assert!(timeout(SOON, consumer.next()).await.expect("the end soon").is_none());
     assert_eq!(held.ack().await, Err(BrokerError::LeaseLost));
     // What was under way may fail; what comes later may not.
-    while broker.publish(WORK, Letter::new("later")).await.is_err() {}
+    let again = async { while broker.publish(WORK, Letter::new("later")).await.is_err() {} };
+    timeout(SOON, again).await.expect("a confirmation soon");
     let mut consumer = broker.consume(WORK, 2).await.expect("a subscription");
     let mut bodies = [take_away(&mut consumer).await.body, take_away(&mut consumer).await.body];
     bodies.sort();
     assert_eq!(bodies, ["held", "later"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_with_its_queue() {
+    let Some(server) = Server::shared() else { return };
+    let vhost = server.vhost();
+    let broker = connect(&vhost, Role::Operator).await;
+    let mut consumer = broker.consume(WORK, 1).await.expect("a subscription");
+    vhost.delete_queue(&WORK.name());
+    assert!(timeout(SOON, consumer.next()).await.expect("the end soon").is_none());
+    let error = broker.consume(WORK, 1).await.map(drop).expect_err("no such queue");
+    assert!(matches!(&error, BrokerError::Unavailable(text) if text.contains("definitions")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

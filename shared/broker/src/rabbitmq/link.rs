@@ -15,8 +15,9 @@ use super::errors::{translate, translate_connecting};
 use super::settings::Settings;
 use crate::BrokerError;
 
-/// How long one attempt to connect may take.
-const ATTEMPT: Duration = Duration::from_secs(10);
+/// How long one attempt to connect may take. lapin keeps a thread for each that was given up, until the other side speaks or
+/// is gone, so that it is not short.
+const ATTEMPT: Duration = Duration::from_secs(20);
 
 /// Nothing is wrong (AMQP 0-9-1, section 1.2).
 const REPLY_SUCCESS: u16 = 200;
@@ -45,14 +46,19 @@ impl Link {
     /// A new channel, on a new connection where the old one is lost. Tries until patience ends or the broker refuses us.
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
         let [first, longest] = PAUSES;
+        let patience = self.patience();
         let pauses = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(first)
             .with_max_delay(longest)
             .without_max_times()
-            .with_total_delay(Some(self.patience()));
+            .with_total_delay(Some(patience));
         let tries = (|| self.try_channel()).retry(pauses);
-        tries.when(|error| matches!(error, BrokerError::Unavailable(_))).await
+        let tries = tries.when(|error| matches!(error, BrokerError::Unavailable(_)));
+        // The pauses alone take as long as that; an attempt to which nobody answers comes on top.
+        timeout(patience + ATTEMPT.min(patience), tries)
+            .await
+            .unwrap_or_else(|_| Err(translate_connecting(&timed_out())))
     }
 
     async fn try_channel(&self) -> Result<Channel, BrokerError> {

@@ -2,8 +2,7 @@
 //!
 //! Letters are published on one connection and taken on another, since the broker slows publishers down where it has to. A
 //! connection that is lost is made again with growing, jittered pauses; what was under way on it fails at once, and the
-//! caller does it again. Nothing waits longer than [`Settings::with_patience`] says, twice at most: for a connection, and for
-//! confirmations.
+//! caller does it again. Nothing waits for ever: see [`Settings::with_patience`].
 //!
 //! Queues, policies and users are made by [`definitions`], not from here: a worker's user may not configure anything.
 

@@ -11,7 +11,7 @@ use lapin::{ConnectionProperties, uri::AMQPUserInfo};
 
 use crate::BrokerError;
 
-/// How long to wait for a broker that can't be reached, and for what it owes.
+/// How long to try, and to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often each side says that it is still there, in seconds; a connection that is silent for twice as long is lost.
@@ -72,7 +72,8 @@ impl Settings {
         self
     }
 
-    /// The settings with another longest wait, for a connection and for confirmations.
+    /// The settings with another patience than 30 s: how long to try to connect, and how long to wait for the broker's answer
+    /// to one call or for confirmations. Publishing where both are needed takes twice as long at most.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
