@@ -8,16 +8,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use modiolus_pipeline::StageName;
 use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
-use modiolus_pipeline::topology::{Queue, RETRY_DELAYS};
+use modiolus_pipeline::topology::{MAX_RETURNS, Queue, RETRY_DELAYS};
 use tokio::sync::{Notify, broadcast};
 
 use crate::{Broker, BrokerError, Consumer, Delivery, Events, Letter, Receipt, Settlement};
 
 /// How many events a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 4096;
-
-/// How often a letter may come back from lost subscriptions before it is dead.
-const MAX_RETURNS: u32 = 20;
 
 /// A broker that lives as long as its process. Clones are the same broker.
 #[derive(Clone)]
@@ -166,9 +163,7 @@ impl Broker for InProcess {
         if let Some((queue, letter)) =
             letters.iter().find(|(_, letter)| letter.body.len() > MAX_MESSAGE_BYTES)
         {
-            let (length, queue) = (letter.body.len(), queue.name());
-            let text = format!("{length} bytes for {queue}; at most {MAX_MESSAGE_BYTES} are allowed");
-            return Err(BrokerError::Refused(text));
+            return Err(BrokerError::too_large(*queue, letter.body.len()));
         }
         for (queue, letter) in letters {
             self.post(queue, letter);

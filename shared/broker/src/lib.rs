@@ -1,23 +1,29 @@
 //! How jobs travel: the port [`Broker`] and its adapters.
 //!
 //! - [`InProcess`]: one process; queues in memory, any clock
+//! - [`RabbitMq`]: a cluster; quorum queues, confirmed letters
 //!
 //! Delivery is at least once: a letter that was confirmed reaches a consumer until one of them settles it. What every
-//! adapter promises is written down as tests in `conformance` (feature `conformance`).
+//! adapter promises is written down as tests in `conformance` (feature `conformance`, with a `server` to run them on).
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod in_process;
+pub mod rabbitmq;
+#[cfg(feature = "conformance")]
+pub mod server;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{StageError, StageName};
 
 pub use in_process::InProcess;
+pub use rabbitmq::RabbitMq;
 
 /// Queues, and a stream of events.
 #[async_trait]
@@ -78,7 +84,7 @@ pub trait Events: Send {
 /// What travels: a body, and headers for people and tools, which no decision of a stage rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Letter {
-    /// At most [`MAX_MESSAGE_BYTES`](modiolus_pipeline::message::MAX_MESSAGE_BYTES).
+    /// At most [`MAX_MESSAGE_BYTES`].
     pub body: Bytes,
     /// Names and values.
     pub headers: BTreeMap<String, String>,
@@ -184,6 +190,13 @@ pub enum BrokerError {
     /// It would refuse this for ever.
     #[error("the broker refuses: {0}")]
     Refused(String),
+}
+
+impl BrokerError {
+    fn too_large(queue: Queue, bytes: usize) -> Self {
+        let queue = queue.name();
+        Self::Refused(format!("{bytes} bytes for {queue}; at most {MAX_MESSAGE_BYTES} are allowed"))
+    }
 }
 
 impl From<BrokerError> for StageError {

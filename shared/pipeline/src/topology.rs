@@ -11,6 +11,29 @@ pub const MAX_ATTEMPTS: u32 = RETRY_DELAYS.len() as u32 + 1;
 pub const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(600)];
 
+/// How often the broker gives a letter out again, after its worker died or was lost, before the letter is dead.
+pub const MAX_RETURNS: u32 = 20;
+
+/// The stages whose jobs follow from the jobs of a stage: those that its worker may write to, besides its own.
+pub fn followers(stage: StageName) -> &'static [StageName] {
+    match stage {
+        StageName::Ingest => &[StageName::Filter],
+        StageName::Filter => &[StageName::Preprocess],
+        StageName::Preprocess => &[StageName::Infer],
+        StageName::Train => &[StageName::Train],
+        StageName::Infer => &[],
+    }
+}
+
+/// How long a worker may keep a job before the broker takes it for lost and gives it to another. Jobs take seconds to
+/// minutes; where a network runs on a slow machine, more.
+pub fn longest_lease(stage: StageName) -> Duration {
+    match stage {
+        StageName::Ingest | StageName::Filter | StageName::Preprocess => Duration::from_secs(30 * 60),
+        StageName::Train | StageName::Infer => Duration::from_secs(4 * 60 * 60),
+    }
+}
+
 /// A queue of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Queue {
@@ -29,6 +52,13 @@ impl Queue {
             Self::Work(stage) => stage.to_string(),
             Self::Retry(stage, delay) => format!("{stage}.retry.{}s", RETRY_DELAYS[delay].as_secs()),
             Self::Dead(stage) => format!("{stage}.dead"),
+        }
+    }
+
+    /// The stage that it belongs to.
+    pub fn stage(self) -> StageName {
+        match self {
+            Self::Work(stage) | Self::Retry(stage, _) | Self::Dead(stage) => stage,
         }
     }
 
