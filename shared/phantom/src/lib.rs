@@ -28,6 +28,7 @@ mod arrays;
 mod cochlea;
 mod draw;
 mod export;
+mod flat;
 mod implant;
 mod metal;
 mod noise;
@@ -37,7 +38,10 @@ mod scanner;
 mod shapes;
 mod slice;
 mod space;
+mod style;
+mod viewer;
 
 pub use arrays::{ArrayModel, MODELS, Vendor};
 pub use export::{ExportOptions, MAX_FILES, MAX_PATIENTS, PhantomError, Summary, export};
 pub use slice::{PhantomSlice, SliceContact, SliceOptions, slice};
+pub use style::{Quality, Style};

@@ -88,10 +88,13 @@ fn masks_have_no_specks() {
 #[test]
 fn any_size_is_possible_within_limits() {
     for (rows, columns) in [(16, 16), (64, 200), (300, 150)] {
-        let made = slice(5, &SliceOptions { rows, columns, empty: 0.0 });
+        let made = slice(5, &SliceOptions { rows, columns, empty: 0.0, ..SliceOptions::default() });
         assert_eq!(made.image.size(), (rows, columns));
         assert_eq!(made.mask.size(), (rows, columns));
         assert!(made.spacing_mm.iter().all(|mm| *mm > 0.0));
     }
-    assert_eq!(slice(5, &SliceOptions { rows: 0, columns: 3, empty: 1.0 }).image.size(), (16, 16));
+    assert_eq!(
+        slice(5, &SliceOptions { rows: 0, columns: 3, empty: 1.0, ..SliceOptions::default() }).image.size(),
+        (16, 16)
+    );
 }
