@@ -194,16 +194,16 @@ impl Prepared {
     ) -> Result<(Image8, Mask), Error> {
         let changes = &plan.augmentation;
         match plan.input {
-            plan::Input::Fit { .. } => Ok(augment(&self.image, &self.mask, changes, random)?),
+            plan::Input::Fit { .. } => {
+                Ok(augment(&self.image, &self.mask, self.image.size(), changes, random)?)
+            }
             plan::Input::Native { patch, .. } => {
                 let patch = patch as usize;
                 let centre = self.centre(around_electrode, patch, random);
                 let piece = (patch as f64 * MARGIN) as usize;
                 let (image, mask) =
                     (cut(&self.image, centre, piece, 0)?, cut(&self.mask, centre, piece, false)?);
-                let (image, mask) = augment(&image, &mask, changes, random)?;
-                let middle = (piece / 2, piece / 2);
-                Ok((cut(&image, middle, patch, 0)?, cut(&mask, middle, patch, false)?))
+                Ok(augment(&image, &mask, (patch, patch), changes, random)?)
             }
         }
     }
