@@ -17,6 +17,7 @@ pub mod prediction;
 pub mod training;
 
 mod error;
+mod strays;
 
 pub use checkpoint::{Checkpoint, ModelFile, Origin};
 pub use data::{Data, Picture};

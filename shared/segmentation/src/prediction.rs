@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use crate::checkpoint::ModelFile;
 use crate::network::{self, Network, to_values};
-use crate::{Device, Error, device};
+use crate::{Device, Error, device, strays};
 
 /// The memory that one picture's prediction may take, in bytes; larger pictures are cut into tiles.
 const MOST_BYTES: u64 = 512 << 20;
@@ -64,10 +64,10 @@ impl Predictor {
         Ok(self.threshold(&self.predict_slice(image)?))
     }
 
-    /// Where a probability is over the plan's threshold.
+    /// Where a probability is over the plan's threshold, without what lies far from the rest.
     pub fn threshold(&self, probability: &Values) -> Mask {
         let threshold = self.plan().threshold;
-        probability.map(|&value| f64::from(value) > threshold)
+        strays::without(&probability.map(|&value| f64::from(value) > threshold), probability)
     }
 
     /// The probability of electrode, 0 to 1, for each pixel of a picture on the network's grid.
