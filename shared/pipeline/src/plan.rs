@@ -81,6 +81,9 @@ pub struct Loss {
     pub cross_entropy: f64,
     /// One minus soft Dice over the batch.
     pub dice: f64,
+    /// The weight of the same loss on each coarser grid of a U-Net's way up (deep supervision); 0 is none.
+    #[serde(default)]
+    pub deep: f64,
 }
 
 /// Adam, and how its rate changes.
@@ -177,6 +180,7 @@ impl Plan {
         }
         within("loss cross_entropy", self.loss.cross_entropy, 0.0, 100.0)?;
         within("loss dice", self.loss.dice, 0.0, 100.0)?;
+        within("loss deep", self.loss.deep, 0.0, 10.0)?;
         within("loss sum", self.loss.cross_entropy + self.loss.dice, 1e-6, 200.0)?;
         within("optimizer rate", self.optimizer.rate, 1e-8, 1.0)?;
         within("optimizer weight_decay", self.optimizer.weight_decay, 0.0, 1.0)?;
@@ -201,7 +205,7 @@ impl Plan {
             name: "unet".into(),
             network: Network::Unet { levels: 3, features: 16 },
             input: Input::Native { multiple: 8, patch: 128, patches: 80 },
-            loss: Loss { cross_entropy: 1.0, dice: 1.0 },
+            loss: Loss { cross_entropy: 1.0, dice: 1.0, deep: 0.5 },
             optimizer: Optimizer { rate: 3e-3, weight_decay: 1e-2, schedule: Schedule::Cosine },
             augmentation: Augmentation {
                 rotation_degrees: 20.0,
@@ -224,28 +228,22 @@ impl Plan {
         }
     }
 
-    /// The plan for going on from a model of this plan: same network and same input grid; where the network is the default
-    /// one, with the default's short course instead of the one that the model came from.
+    /// The plan for going on from a model of this plan: same network and grid, and, where it learns from patches, the
+    /// default's short course at a lower rate instead of the long one that the model came from.
     pub fn fine_tuning(&self) -> Self {
         let default = Self::default();
-        let input = match (&self.input, &default.input) {
-            (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) => {
-                Input::Native { multiple: *multiple, patch: *patch, patches: *patches }
-            }
-            (input, _) => input.clone(),
+        let (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) =
+            (&self.input, &default.input)
+        else {
+            return self.clone();
         };
-        match self.network == default.network {
-            true => {
-                let optimizer = Optimizer { rate: default.optimizer.rate / 3.0, ..default.optimizer.clone() };
-                Self {
-                    name: "unet-fine-tuning".into(),
-                    input,
-                    optimizer,
-                    threshold: self.threshold,
-                    ..default
-                }
-            }
-            false => self.clone(),
+        Self {
+            name: "fine-tuning".into(),
+            network: self.network.clone(),
+            input: Input::Native { multiple: *multiple, patch: *patch, patches: *patches },
+            optimizer: Optimizer { rate: default.optimizer.rate / 3.0, ..default.optimizer.clone() },
+            threshold: self.threshold,
+            ..default
         }
     }
 
@@ -255,7 +253,7 @@ impl Plan {
             name: "one-level-unet".into(),
             network: Network::OneLevelUnet { features: 64 },
             input: Input::Fit { size: 256 },
-            loss: Loss { cross_entropy: 1.0, dice: 0.0 },
+            loss: Loss { cross_entropy: 1.0, dice: 0.0, deep: 0.0 },
             optimizer: Optimizer { rate: 1e-4, weight_decay: 0.0, schedule: Schedule::Constant },
             augmentation: Augmentation {
                 rotation_degrees: 10.0,
