@@ -98,6 +98,11 @@ impl Scanner {
         (hu - self.window[0]) / self.window[1]
     }
 
+    /// The HU that are shown as these grey levels.
+    pub(crate) fn hu_of(&self, greys: &[f32]) -> Vec<f32> {
+        greys.iter().map(|grey| self.window[0] + grey * self.window[1]).collect()
+    }
+
     /// Blurs tissue (before metal is added).
     pub(crate) fn blur_tissue(&self, view: &View, image: &mut [f32]) {
         blur(view, image, [self.blur, self.blur]);

@@ -1,7 +1,8 @@
 //! One slice with its truth.
 
 use modiolus_imaging::components::{Connectivity, remove_small};
-use modiolus_imaging::{Grid, Image8, Mask};
+use modiolus_imaging::grid::GridError;
+use modiolus_imaging::{Grid, Image8, Mask, resize};
 
 use crate::anatomy::Anatomy;
 use crate::arrays::ArrayModel;
@@ -82,6 +83,8 @@ enum Ground {
     Astray(Anatomy, Vector, [Vector; 3]),
     /// No anatomy: a style and its seed.
     Flat(Style, u64),
+    /// Grey levels of a picture as large as the slice.
+    Picture(Vec<f32>),
 }
 
 impl Ground {
@@ -106,10 +109,8 @@ impl Ground {
                 let [right, down] = [*right, *down];
                 anatomy.paint(&View { centre: add(view.centre, *aside), right, down, ..view.clone() })
             }
-            Self::Flat(style, seed) => {
-                let [low, step] = scanner.window;
-                flat::paint(view, *style, *seed).into_iter().map(|grey| low + grey * step).collect()
-            }
+            Self::Flat(style, seed) => scanner.hu_of(&flat::paint(view, *style, *seed)),
+            Self::Picture(greys) => scanner.hu_of(greys),
         }
     }
 }
@@ -220,6 +221,21 @@ fn faint_level(bright: f32) -> f32 {
 ///
 /// Rows and columns outside 16 to 4096 are moved to the nearest limit.
 pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
+    make(seed, options, None)
+}
+
+/// As [`slice()`], but the metal lies on this picture's grey levels, enlarged to the slice's size, instead of made tissue: real
+/// backgrounds without an implant tell how well a network does on tissue that the generator doesn't know.
+///
+/// # Errors
+/// When the picture can't be enlarged to the slice's size.
+pub fn slice_onto(seed: u64, options: &SliceOptions, background: &Image8) -> Result<PhantomSlice, GridError> {
+    let values = background.map(|&grey| f32::from(grey));
+    let enlarged = resize::bilinear(&values, options.rows.clamp(16, 4096), options.columns.clamp(16, 4096))?;
+    Ok(make(seed, options, Some(enlarged.values().to_vec())))
+}
+
+fn make(seed: u64, options: &SliceOptions, background: Option<Vec<f32>>) -> PhantomSlice {
     let mut draw = Draw::new(seed, 1);
     let with_array = !draw.chance(options.empty);
     let rows = options.rows.clamp(16, 4096);
@@ -229,6 +245,9 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
     let mut head = Head::random(&mut draw, style, with_array, width * 0.5);
     let viewer = if options.quality == Quality::Any { Viewer::random(&mut draw) } else { Viewer::NONE };
     head.scanner.set_quality(options.quality);
+    if let Some(greys) = background {
+        head.ground = Ground::Picture(greys);
+    }
     let mut last = None;
     for attempt in 0..5 {
         let view = random_view(&mut draw, style, head.implant.as_ref(), [rows, columns], width, attempt);

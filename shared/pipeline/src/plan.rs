@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, PlanId};
 
+/// The highest rate at which a trained model goes on: see docs/experiments.md.
+const FINE_TUNING_RATE: f64 = 5e-4;
+
 /// A recipe for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +33,10 @@ pub struct Plan {
     pub held_out: f64,
     /// Probability above which a pixel is electrode.
     pub threshold: f64,
+    /// Whether normalisation keeps the means and variances of the model that the training starts from: a few pictures have
+    /// other ones than the world has.
+    #[serde(default)]
+    pub frozen_norm: bool,
     /// The seed of weights, order and augmentation.
     pub seed: u64,
 }
@@ -43,7 +50,7 @@ pub enum Network {
         /// Feature maps on the full grid.
         features: u32,
     },
-    /// A U-Net with `levels` poolings, two convolutions a level with batch normalisation, features doubling per level. What
+    /// A U-Net with `levels` poolings, two convolutions a level with batch normalisation, features doubling per level up to sixteenfold. What
     /// it says of a pixel depends on the pixel's surroundings alone, not on how large a picture it is shown at once.
     Unet {
         /// How often the grid is halved.
@@ -199,12 +206,12 @@ impl Plan {
         within("augmentation noise", augmentation.noise, 0.0, 1.0)
     }
 
-    /// The default: 0.5 million weights on the picture's own pixels, a few hundred steps on patches of 128 x 128.
+    /// The default: 1.2 million weights on the picture's own pixels, a few hundred steps on patches of 128 x 128.
     pub fn unet() -> Self {
         Self {
             name: "unet".into(),
-            network: Network::Unet { levels: 3, features: 16 },
-            input: Input::Native { multiple: 8, patch: 128, patches: 80 },
+            network: Network::Unet { levels: 5, features: 8 },
+            input: Input::Native { multiple: 32, patch: 128, patches: 80 },
             loss: Loss { cross_entropy: 1.0, dice: 1.0, deep: 0.5 },
             optimizer: Optimizer { rate: 3e-3, weight_decay: 1e-2, schedule: Schedule::Cosine },
             augmentation: Augmentation {
@@ -224,12 +231,14 @@ impl Plan {
             batch: 4,
             held_out: 0.2,
             threshold: 0.5,
+            frozen_norm: false,
             seed: 0,
         }
     }
 
-    /// The plan for going on from a model of this plan: same network and grid, and, where it learns from patches, the
-    /// default's short course at a lower rate instead of the long one that the model came from.
+    /// The plan for going on from a model of this plan: the same in all that decides what a picture means (network, grid, loss,
+    /// augmentation), and, where it learns from patches, the default's short course at a low rate instead of the long one
+    /// that the model came from.
     pub fn fine_tuning(&self) -> Self {
         let default = Self::default();
         let (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) =
@@ -237,13 +246,17 @@ impl Plan {
         else {
             return self.clone();
         };
+        let rate = FINE_TUNING_RATE;
         Self {
             name: "fine-tuning".into(),
-            network: self.network.clone(),
             input: Input::Native { multiple: *multiple, patch: *patch, patches: *patches },
-            optimizer: Optimizer { rate: default.optimizer.rate / 3.0, ..default.optimizer.clone() },
-            threshold: self.threshold,
-            ..default
+            optimizer: Optimizer { rate, ..self.optimizer.clone() },
+            epochs: default.epochs,
+            batch: default.batch,
+            held_out: default.held_out,
+            frozen_norm: true,
+            seed: default.seed,
+            ..self.clone()
         }
     }
 
@@ -267,6 +280,7 @@ impl Plan {
             batch: 2,
             held_out: 0.2,
             threshold: 0.5,
+            frozen_norm: false,
             seed: 0,
         }
     }

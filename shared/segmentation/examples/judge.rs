@@ -3,14 +3,15 @@
 //! usage: judge SLICES MODEL_FILE... [-- PICTURES_DIR [MASKS_DIR]]...
 //!
 //! SLICES phantoms of each kind with seeds that no model was trained on. After `--`: `NAME.png` against `NAME_mask.png`; without
-//! masks the pictures show no array, and what counts is how many of them a mask is drawn on.
+//! masks the pictures show no array, and what counts is how many of them a mask is drawn on; then made metal is laid onto
+//! enlarged parts of them.
 
 use std::error::Error;
 use std::path::Path;
 
 use modiolus_imaging::metrics::{Overlap, surface_dice};
-use modiolus_imaging::{Image8, Mask, PIXELS, png};
-use modiolus_phantom::{Quality, SliceOptions, Style, slice};
+use modiolus_imaging::{Image8, Mask, PIXELS, Region, png};
+use modiolus_phantom::{Quality, SliceOptions, Style, slice, slice_onto};
 use modiolus_segmentation::Predictor;
 use rayon::prelude::*;
 
@@ -29,7 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut sets = phantoms(count.parse()?);
     for group in groups {
         let [images, masks @ ..] = group else { return Err("-- without a folder".into()) };
-        sets.push((images.clone(), pictures(Path::new(images), masks.first().map(Path::new))?));
+        let set = pictures(Path::new(images), masks.first().map(Path::new))?;
+        if masks.is_empty() {
+            sets.push((format!("arrays on {images}"), arrays_on(&set, count.parse()?)?));
+        }
+        sets.push((images.clone(), set));
     }
     for model in models {
         println!("{model}");
@@ -50,6 +55,23 @@ fn phantoms(count: u64) -> Vec<(String, Judged)> {
         (format!("{style:?} {quality:?}"), made.map(|made| (made.image, made.mask)).collect())
     };
     kinds.map(set).collect()
+}
+
+/// Made metal on parts of pictures whose dark and bright ends lie where those of an ear do.
+fn arrays_on(set: &Judged, count: u64) -> Result<Judged, Box<dyn Error>> {
+    let mut judged = Vec::new();
+    for seed in FIRST_SEED..FIRST_SEED + count {
+        let (picture, _) = &set[seed as usize * 37 % set.len()];
+        let side = 70 + seed as usize % 50;
+        let within = |length: usize, by: usize| seed as usize * by % (length.saturating_sub(side).max(1));
+        let (rows, columns) = (side.min(picture.rows()), side.min(picture.columns()));
+        let (row, column) = (within(picture.rows(), 61), within(picture.columns(), 83));
+        let part = picture.crop(Region { row, column, rows, columns })?;
+        let background = part.map(|&grey| (f32::from(grey) * 0.6) as u8);
+        let made = slice_onto(seed, &SliceOptions { empty: 0.0, ..SliceOptions::default() }, &background)?;
+        judged.push((made.image, made.mask));
+    }
+    Ok(judged)
 }
 
 fn pictures(images: &Path, masks: Option<&Path>) -> Result<Judged, Box<dyn Error>> {

@@ -129,11 +129,11 @@ impl Training {
 
     /// The plan's loss, on the full grid and, by its share, on each coarser one, where a pixel is electrode if any below it is.
     fn loss(&self, images: &Tensor, masks: &Tensor) -> Result<Tensor, Error> {
-        let weights = &self.plan.loss;
+        let (weights, moves_norm) = (&self.plan.loss, !self.plan.frozen_norm);
         if weights.deep == 0.0 {
-            return loss(&self.network.forward(images, true)?, masks, weights);
+            return loss(&self.network.forward(images, moves_norm)?, masks, weights);
         }
-        let (logits, coarse) = self.network.forward_deep(images, true)?;
+        let (logits, coarse) = self.network.forward_deep(images, moves_norm)?;
         let mut sum = loss(&logits, masks, weights)?;
         let mut masks = masks.shallow_clone();
         for logits in coarse {
