@@ -43,5 +43,5 @@ mod viewer;
 
 pub use arrays::{ArrayModel, MODELS, Vendor};
 pub use export::{ExportOptions, MAX_FILES, MAX_PATIENTS, PhantomError, Summary, export};
-pub use slice::{PhantomSlice, SliceContact, SliceOptions, slice, slice_onto};
+pub use slice::{PhantomSlice, SliceContact, SliceOptions, slice, slice_onto, training_pair};
 pub use style::{Quality, Style};

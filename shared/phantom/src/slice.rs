@@ -224,6 +224,12 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
     make(seed, options, None)
 }
 
+/// Picture and mask of a slice of the styles that networks train on.
+pub fn training_pair(seed: u64) -> (Image8, Mask) {
+    let made = slice(seed, &SliceOptions { styles: &Style::TRAINING, ..SliceOptions::default() });
+    (made.image, made.mask)
+}
+
 /// As [`slice()`], but the metal lies on this picture's grey levels, enlarged to the slice's size, instead of made tissue: real
 /// backgrounds without an implant tell how well a network does on tissue that the generator doesn't know.
 ///

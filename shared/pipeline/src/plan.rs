@@ -9,6 +9,9 @@ use crate::{Digest, PlanId};
 /// The highest rate at which a trained model goes on: see docs/experiments.md.
 const FINE_TUNING_RATE: f64 = 5e-4;
 
+/// The share of phantoms when a trained model goes on: see docs/experiments.md.
+const FINE_TUNING_REHEARSAL: f64 = 0.5;
+
 /// A recipe for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +40,10 @@ pub struct Plan {
     /// other ones than the world has.
     #[serde(default)]
     pub frozen_norm: bool,
+    /// The share of patches that are cut from new phantoms, 0 to 0.9, so that a few pictures don't make the network forget
+    /// all others.
+    #[serde(default)]
+    pub rehearsal: f64,
     /// The seed of weights, order and augmentation.
     pub seed: u64,
 }
@@ -195,6 +202,7 @@ impl Plan {
         within("batch", self.batch.into(), 1.0, 256.0)?;
         within("held_out", self.held_out, 0.0, 0.5)?;
         within("threshold", self.threshold, 0.01, 0.99)?;
+        within("rehearsal", self.rehearsal, 0.0, 0.9)?;
         within("augmentation rotation_degrees", augmentation.rotation_degrees, 0.0, 180.0)?;
         within("augmentation shift", augmentation.shift, 0.0, 1.0)?;
         within("augmentation shear", augmentation.shear, 0.0, 1.0)?;
@@ -232,6 +240,7 @@ impl Plan {
             held_out: 0.2,
             threshold: 0.5,
             frozen_norm: false,
+            rehearsal: 0.0,
             seed: 0,
         }
     }
@@ -255,6 +264,7 @@ impl Plan {
             batch: default.batch,
             held_out: default.held_out,
             frozen_norm: true,
+            rehearsal: FINE_TUNING_REHEARSAL,
             seed: default.seed,
             ..self.clone()
         }
@@ -281,6 +291,7 @@ impl Plan {
             held_out: 0.2,
             threshold: 0.5,
             frozen_norm: false,
+            rehearsal: 0.0,
             seed: 0,
         }
     }

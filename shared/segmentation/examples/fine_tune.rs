@@ -1,6 +1,6 @@
 //! Tries fine-tuning: a base model goes on with a few slices of one kind and is judged on others.
 //!
-//! usage: fine_tune BASE_FILE OUT_FILE EPOCHS RATE STYLE|PICTURES_DIR SLICES [MASKS_DIR [NAME,NAME...]]
+//! usage: fine_tune BASE_FILE OUT_FILE EPOCHS RATE REHEARSAL STYLE|PICTURES_DIR SLICES [MASKS_DIR [NAME,NAME...]]
 //!
 //! Writes the model, so that `judge` can tell what it is worth. NAMEs leave pictures out.
 
@@ -13,8 +13,10 @@ use modiolus_segmentation::{Data, Device, ModelFile, Picture, Training, device};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [base, output, epochs, rate, source, count, more @ ..] = &arguments[..] else {
-        return Err("usage: fine_tune BASE OUT EPOCHS RATE STYLE|PICTURES SLICES [MASKS [NAME,...]]".into());
+    let [base, output, epochs, rate, rehearsal, source, count, more @ ..] = &arguments[..] else {
+        return Err(
+            "usage: fine_tune BASE OUT EPOCHS RATE REHEARSAL STYLE|PICTURES SLICES [MASKS [NAME,...]]".into(),
+        );
     };
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     device::use_threads(1);
@@ -22,13 +24,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut plan = base.origin.plan.fine_tuning();
     plan.epochs = epochs.parse()?;
     plan.optimizer.rate = rate.parse()?;
+    plan.rehearsal = rehearsal.parse()?;
     let left_out: Vec<&str> = more.get(1).map(|names| names.split(',').collect()).unwrap_or_default();
     let style = Style::ALL.into_iter().find(|style| format!("{style:?}").eq_ignore_ascii_case(source));
     let pictures = match style {
         Some(style) => phantoms(style, count.parse()?),
         None => read(Path::new(source), Path::new(more.first().ok_or("no masks")?), &left_out)?,
     };
-    let data = Data::new(&pictures, &plan)?;
+    let data = Data::new(&pictures, &plan)?.rehearsing(modiolus_phantom::training_pair);
     let mut training = Training::start(plan, Some(&base), None, Device::choose(), 1)?;
     let metrics = training.train_epochs(&data, u32::MAX, &|| false, &mut |_| ())?;
     println!("{} pictures: {:?}", pictures.len(), metrics.last());

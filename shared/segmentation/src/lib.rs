@@ -20,7 +20,7 @@ mod error;
 mod strays;
 
 pub use checkpoint::{Checkpoint, ModelFile, Origin};
-pub use data::{Data, Picture};
+pub use data::{Data, Picture, Rehearsed};
 pub use device::Device;
 pub use error::Error;
 pub use network::Network;
