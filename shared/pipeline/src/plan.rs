@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, PlanId};
 
 /// The highest rate at which a trained model goes on: see docs/experiments.md.
-const FINE_TUNING_RATE: f64 = 5e-4;
+const FINE_TUNING_RATE: f64 = 3e-4;
 
 /// The share of phantoms when a trained model goes on: see docs/experiments.md.
-const FINE_TUNING_REHEARSAL: f64 = 0.5;
+const FINE_TUNING_REHEARSAL: f64 = 0.75;
 
 /// A recipe for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
