@@ -59,7 +59,7 @@ mod tests {
     /// Squares of 5 x 5 pixels with their probabilities on a picture of 100 x 100.
     fn cleaned(squares: &[(usize, usize, f32)]) -> Vec<bool> {
         let inside = |row: usize, column: usize| {
-            squares.iter().find(|(y, x, _)| (*y..y + 3).contains(&row) && (*x..x + 3).contains(&column))
+            squares.iter().find(|(y, x, _)| (*y..y + 5).contains(&row) && (*x..x + 5).contains(&column))
         };
         let probability =
             Grid::from_fn(100, 100, |row, column| inside(row, column).map_or(0.1, |square| square.2))
