@@ -32,6 +32,8 @@ pub(crate) struct Cochlea {
     /// Height of one turn, mm.
     rise: f32,
     wobble: [f32; 2],
+    /// How fast the spiral tightens: 1 as the template.
+    curl: f32,
 }
 
 impl Cochlea {
@@ -43,15 +45,34 @@ impl Cochlea {
             start: draw.range(0.1, 0.6),
             rise: draw.range(0.8, 1.5),
             wobble: [draw.range(0.0, 0.25), draw.range(0.0, std::f32::consts::TAU)],
+            curl: 1.0,
+        }
+    }
+
+    /// A spiral that nobody has: smaller or larger, flatter, tighter, steeper.
+    pub(crate) fn wild(draw: &mut Draw) -> Self {
+        Self {
+            size: draw.log_range(0.65, 1.4),
+            squash: draw.range(0.6, 1.15),
+            start: draw.range(-0.5, 1.2),
+            rise: draw.range(0.2, 2.0),
+            wobble: [draw.range(0.0, 0.7), draw.range(0.0, std::f32::consts::TAU)],
+            curl: draw.range(0.5, 1.6),
         }
     }
 
     /// A point of the spiral at an angle (degrees), moved outwards by `outwards` mm, its radius scaled by `tighter`.
     pub(crate) fn at(&self, angle: f32, tighter: f32, outwards: f32) -> Vector {
         let (sin, cos) = libm::sincosf(self.start + angle.to_radians());
-        let radius = template_radius(angle) * self.size * tighter + outwards;
+        let radius = self.radius(angle) * self.size * tighter + outwards;
         let dip = self.wobble[0] * libm::sinf(angle.to_radians() * 0.8 + self.wobble[1]);
         [radius * cos, radius * sin * self.squash, self.rise * (angle / 360.0 - 0.6) + dip]
+    }
+
+    fn radius(&self, angle: f32) -> f32 {
+        let template = template_radius(angle);
+        // The radius at a quarter turn stays.
+        if self.curl == 1.0 { template } else { 3.298 * libm::powf(template / 3.298, self.curl) }
     }
 
     /// Points along the middle of the fluid-filled duct with its radius there, from the round window to the apex.

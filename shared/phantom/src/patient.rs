@@ -7,6 +7,8 @@ use crate::draw::Draw;
 use crate::objects::{CtSlice, Identity, LOWEST_HU, Series, Storage};
 use crate::slice::{Head, directions, grid};
 use crate::space::{Vector, View, add, dot, scale};
+use crate::style::Style;
+use crate::viewer::Viewer;
 
 /// What lies in a patient's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +106,7 @@ impl Patient {
         let identity = Identity::random(&mut draw, format!("{}", 501 + index));
         let (rows, columns) = (224 + 8 * draw.below(13), 232 + 8 * draw.below(14));
         let spacing = (draw.range(32.0, 52.0) / columns as f32 * 200.0).round() / 200.0;
-        let mut head = Head::random(&mut draw, true, columns as f32 * spacing * 0.45);
+        let mut head = Head::random(&mut draw, Style::Anatomy, true, columns as f32 * spacing * 0.45);
         head.scanner.suit_export();
         let aim = head.implant.as_ref().map_or([0.0; 3], |implant| implant.middle());
         let (roll, lean) = (0.15 * draw.normal(), 0.12 * draw.normal());
@@ -196,7 +198,7 @@ impl Patient {
             .map(|hu| (hu - LOWEST_HU as f32).round().clamp(0.0, 11_000.0) as u16)
             .collect();
         exposure.hu = stored.iter().map(|&value| f32::from(value) + LOWEST_HU as f32).collect();
-        let (_, mask) = self.head.develop(&view, &exposure);
+        let (_, mask) = self.head.develop(&view, &exposure, &Viewer::NONE);
         let [low, step] = self.head.scanner.window;
         let window = [low + 127.5 * step + 0.5, 255.0 * step + 1.0];
         let image = to_8bit(&grid(&view, exposure.hu), Some(&VoiWindow::linear(window[0], window[1])), false);

@@ -3,6 +3,7 @@
 use crate::draw::Draw;
 use crate::metal::MetalLook;
 use crate::space::View;
+use crate::style::Quality;
 
 /// One scanner with its settings, and the window through which people look.
 #[derive(Debug, Clone)]
@@ -70,6 +71,22 @@ impl Scanner {
         }
     }
 
+    /// Makes the sharpest or the blurriest scanner of it.
+    pub(crate) fn set_quality(&mut self, quality: Quality) {
+        let [low, scale] = self.window;
+        match quality {
+            Quality::Any => return,
+            Quality::Clean => {
+                (self.blur, self.metal.blur, self.noise) = (0.12, 0.12, scale);
+                // In the middle of a large contact, 220 or more is shown.
+                self.contact = self.contact.max(low + 220.0 * scale);
+                self.metal.streaks *= 0.3;
+            }
+            Quality::Blurred => (self.blur, self.metal.blur) = (0.24, 0.42),
+        }
+        (self.metal.ripple[0], self.ghost[2]) = (0.0, 0.0);
+    }
+
     /// Rounds the window to numbers that a DICOM header can hold, and leaves out what belongs to pictures of viewers.
     pub(crate) fn suit_export(&mut self) {
         self.window = [self.window[0].round(), (self.window[1] * 5.0).round() / 5.0];
@@ -79,6 +96,11 @@ impl Scanner {
     /// The grey level that a HU value is shown as, not yet cut to 0..255.
     pub(crate) fn grey(&self, hu: f32) -> f32 {
         (hu - self.window[0]) / self.window[1]
+    }
+
+    /// The HU that are shown as these grey levels.
+    pub(crate) fn hu_of(&self, greys: &[f32]) -> Vec<f32> {
+        greys.iter().map(|grey| self.window[0] + grey * self.window[1]).collect()
     }
 
     /// Blurs tissue (before metal is added).
@@ -149,11 +171,11 @@ fn metal_look(draw: &mut Draw, blur: f32) -> MetalLook {
         blur: if draw.chance(0.25) { draw.range(0.24, 0.42) } else { blur },
         ripple: [ripple, draw.range(0.6, 1.5)],
         platinum: draw.log_range(0.02, 0.25),
-        views: 90 + draw.below(60),
+        views: 120 + draw.below(80),
         scatter: draw.log_range(0.005, 0.1),
         starved: draw.log_range(0.0005, 0.012),
         direction: [draw.range(0.0, std::f32::consts::PI), draw.range(0.0, 0.9)],
-        streaks: if draw.chance(0.85) { draw.log_range(0.03, 0.6) } else { 0.0 },
+        streaks: if draw.chance(0.85) { draw.log_range(0.015, 0.4) } else { 0.0 },
     }
 }
 

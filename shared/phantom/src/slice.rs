@@ -1,16 +1,20 @@
 //! One slice with its truth.
 
 use modiolus_imaging::components::{Connectivity, remove_small};
-use modiolus_imaging::{Grid, Image8, Mask};
+use modiolus_imaging::grid::GridError;
+use modiolus_imaging::{Grid, Image8, Mask, resize};
 
 use crate::anatomy::Anatomy;
 use crate::arrays::ArrayModel;
 use crate::cochlea::Cochlea;
 use crate::draw::Draw;
+use crate::flat;
 use crate::implant::{Grain, Implant, any_model, other_metal};
 use crate::metal::{MetalPlanes, planes, streaks};
 use crate::scanner::Scanner;
 use crate::space::{Vector, View, add, cross, scale, unit};
+use crate::style::{Quality, Style};
+use crate::viewer::Viewer;
 
 /// What a slice should be like.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,11 +25,15 @@ pub struct SliceOptions {
     pub columns: usize,
     /// Share of slices without an array, 0 to 1.
     pub empty: f32,
+    /// Each slice has one of these, each entry equally often; none is [`Style::Anatomy`].
+    pub styles: &'static [Style],
+    /// How well it can be seen.
+    pub quality: Quality,
 }
 
 impl Default for SliceOptions {
     fn default() -> Self {
-        Self { rows: 256, columns: 256, empty: 0.12 }
+        Self { rows: 256, columns: 256, empty: 0.12, styles: &[Style::Anatomy], quality: Quality::Any }
     }
 }
 
@@ -68,9 +76,48 @@ impl PhantomSlice {
     }
 }
 
+/// What lies behind the metal.
+enum Ground {
+    Anatomy(Anatomy),
+    /// A temporal bone seen from elsewhere: how far aside, and from which directions.
+    Astray(Anatomy, Vector, [Vector; 3]),
+    /// No anatomy: a style and its seed.
+    Flat(Style, u64),
+    /// Grey levels of a picture as large as the slice.
+    Picture(Vec<f32>),
+}
+
+impl Ground {
+    fn random(draw: &mut Draw, style: Style, cochlea: &Cochlea) -> Self {
+        match style {
+            Style::Anatomy => Self::Anatomy(Anatomy::random(draw, cochlea)),
+            Style::Astray => {
+                let empty = Cochlea::random(draw);
+                let anatomy = Anatomy::random(draw, &empty);
+                let (roll, lean) = (draw.range(-3.1, 3.1), draw.range(0.0, 1.5));
+                Self::Astray(anatomy, draw.jitter(7.0), directions(draw, roll, lean))
+            }
+            style => Self::Flat(style, u64::from(draw.bits())),
+        }
+    }
+
+    /// The slice in HU before the scanner blurs it.
+    fn paint(&self, view: &View, scanner: &Scanner) -> Vec<f32> {
+        match self {
+            Self::Anatomy(anatomy) => anatomy.paint(view),
+            Self::Astray(anatomy, aside, [right, down, _]) => {
+                let [right, down] = [*right, *down];
+                anatomy.paint(&View { centre: add(view.centre, *aside), right, down, ..view.clone() })
+            }
+            Self::Flat(style, seed) => scanner.hu_of(&flat::paint(view, *style, *seed)),
+            Self::Picture(greys) => scanner.hu_of(greys),
+        }
+    }
+}
+
 /// One head with all its metal, and the scanner that looks at it.
 pub(crate) struct Head {
-    pub(crate) anatomy: Anatomy,
+    ground: Ground,
     pub(crate) implant: Option<Implant>,
     pub(crate) grains: Vec<Grain>,
     pub(crate) scanner: Scanner,
@@ -85,10 +132,13 @@ pub(crate) struct Exposure {
 /// Fewer connected pixels than this are no part of a mask.
 const SPECK: usize = 4;
 
+/// A plane that comes near fewer contacts shows no array that anybody would segment.
+const LEAST_CONTACTS: usize = 5;
+
 impl Head {
-    pub(crate) fn random(draw: &mut Draw, with_array: bool, reach: f32) -> Self {
-        let cochlea = Cochlea::random(draw);
-        let anatomy = Anatomy::random(draw, &cochlea);
+    pub(crate) fn random(draw: &mut Draw, style: Style, with_array: bool, reach: f32) -> Self {
+        let cochlea = if style.is_wild() { Cochlea::wild(draw) } else { Cochlea::random(draw) };
+        let ground = Ground::random(draw, style, &cochlea);
         let implant = with_array.then(|| {
             let model = any_model(draw);
             Implant::random(draw, &cochlea, model)
@@ -97,11 +147,11 @@ impl Head {
         if let Some(implant) = &implant {
             grains.extend_from_slice(&implant.grains);
         }
-        Self { anatomy, implant, grains, scanner: Scanner::random(draw) }
+        Self { ground, implant, grains, scanner: Scanner::random(draw) }
     }
 
     pub(crate) fn expose(&self, view: &View, draw: &mut Draw) -> Exposure {
-        let mut hu = self.anatomy.paint(view);
+        let mut hu = self.ground.paint(view, &self.scanner);
         self.scanner.blur_tissue(view, &mut hu);
         let metal = planes(view, &self.grains, &self.scanner.metal);
         let streaks = streaks(view, &self.grains, &self.scanner.metal, draw);
@@ -115,10 +165,11 @@ impl Head {
         Exposure { hu, metal }
     }
 
-    /// The 8-bit look and the mask of an exposure.
-    pub(crate) fn develop(&self, view: &View, exposure: &Exposure) -> (Image8, Mask) {
-        let grey: Vec<u8> =
-            exposure.hu.iter().map(|&hu| self.scanner.grey(hu).round().clamp(0.0, 255.0) as u8).collect();
+    /// The 8-bit look and the mask of an exposure, seen through a viewer.
+    pub(crate) fn develop(&self, view: &View, exposure: &Exposure, viewer: &Viewer) -> (Image8, Mask) {
+        let mut shown: Vec<f32> = exposure.hu.iter().map(|&hu| self.scanner.grey(hu)).collect();
+        viewer.show(view.rows, view.columns, &mut shown);
+        let grey: Vec<u8> = shown.into_iter().map(|grey| grey.round().clamp(0.0, 255.0) as u8).collect();
         let level = self.level(view, &grey);
         let enough = 0.22 * (150.0 - 40.0) * self.scanner.window[1] / self.scanner.contact;
         let metal = &exposure.metal;
@@ -133,7 +184,7 @@ impl Head {
 
     /// The grey level above which the array belongs to the mask.
     ///
-    /// People keep what is brighter than 150; where the whole array is fainter, they go half way down to the bone.
+    /// People keep what is brighter than 150; where the whole array is fainter, they go down towards bone.
     fn level(&self, view: &View, grey: &[u8]) -> f32 {
         let Some(implant) = &self.implant else { return 150.0 };
         let mut peaks: Vec<u8> = implant
@@ -154,37 +205,93 @@ impl Head {
             .collect();
         peaks.sort_unstable();
         let bright = peaks.get(peaks.len() * 2 / 3).map_or(255.0, |&peak| f32::from(peak));
-        if bright >= 172.0 { 150.0 } else { (0.5 * (bright + 118.0) + 5.0).clamp(118.0, 150.0) }
+        faint_level(bright)
     }
+}
+
+/// The grey level above which people keep pixels of an array whose contacts are this bright: 150, or less where contacts hardly
+/// are brighter than bone (118).
+fn faint_level(bright: f32) -> f32 {
+    const BONE: f32 = 118.0;
+    let way = 0.4 + 0.19 * ((bright - 130.0) / 42.0).clamp(0.0, 1.0);
+    (BONE + (bright - BONE) * way).clamp(BONE, 150.0)
 }
 
 /// A slice made from a seed: the same seed and options give the same bytes on every machine.
 ///
 /// Rows and columns outside 16 to 4096 are moved to the nearest limit.
 pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
+    make(seed, options, None)
+}
+
+/// Picture and mask of a slice of the styles that networks train on.
+pub fn training_pair(seed: u64) -> (Image8, Mask) {
+    let made = slice(seed, &SliceOptions { styles: &Style::TRAINING, ..SliceOptions::default() });
+    (made.image, made.mask)
+}
+
+/// As [`slice()`], but the metal lies on this picture's grey levels, enlarged to the slice's size, instead of made tissue: real
+/// backgrounds without an implant tell how well a network does on tissue that the generator doesn't know.
+///
+/// # Errors
+/// When the picture can't be enlarged to the slice's size.
+pub fn slice_onto(seed: u64, options: &SliceOptions, background: &Image8) -> Result<PhantomSlice, GridError> {
+    let values = background.map(|&grey| f32::from(grey));
+    let enlarged = resize::bilinear(&values, options.rows.clamp(16, 4096), options.columns.clamp(16, 4096))?;
+    Ok(make(seed, options, Some(enlarged.values().to_vec())))
+}
+
+fn make(seed: u64, options: &SliceOptions, background: Option<Vec<f32>>) -> PhantomSlice {
     let mut draw = Draw::new(seed, 1);
     let with_array = !draw.chance(options.empty);
     let rows = options.rows.clamp(16, 4096);
     let columns = options.columns.clamp(16, 4096);
+    let style = *options.styles.get(draw.below(options.styles.len())).unwrap_or(&Style::Anatomy);
     let width = draw.log_range(20.0, 48.0);
-    let mut head = Head::random(&mut draw, with_array, width * 0.5);
+    let mut head = Head::random(&mut draw, style, with_array, width * 0.5);
+    let viewer = if options.quality == Quality::Any { Viewer::random(&mut draw) } else { Viewer::NONE };
+    head.scanner.set_quality(options.quality);
+    if let Some(greys) = background {
+        head.ground = Ground::Picture(greys);
+    }
     let mut last = None;
     for attempt in 0..5 {
-        let view = random_view(&mut draw, head.implant.as_ref(), [rows, columns], width, attempt);
+        let view = random_view(&mut draw, style, head.implant.as_ref(), [rows, columns], width, attempt);
         let exposure = head.expose(&view, &mut draw);
-        let (grey, mask) = head.develop(&view, &exposure);
-        let share = mask.values().iter().filter(|&&m| m).count() as f32 / (rows * columns) as f32;
-        let fits = !with_array || (0.0008..0.016).contains(&share);
+        let (grey, mask) = head.develop(&view, &exposure, &viewer);
+        let fit = if with_array { fit(&head, &view, &mask) } else { Fit::Good };
         last = Some((view, grey, mask));
-        if fits {
-            break;
+        match fit {
+            Fit::Good => break,
+            Fit::Elsewhere => (),
+            Fit::Faint => head.scanner.contact *= 1.4,
+            Fit::Fat => head.scanner.contact *= 0.75,
         }
-        // Too faint or too fat for a picture that people would keep.
-        head.scanner.contact *= if share < 0.0008 { 1.4 } else { 0.75 };
     }
     match last {
         Some((view, grey, mask)) => assemble(&head, &view, grey, mask),
         None => unreachable!("the loop runs at least once"),
+    }
+}
+
+/// Whether people would keep a picture.
+enum Fit {
+    Good,
+    Faint,
+    Fat,
+    /// The plane misses most of the array.
+    Elsewhere,
+}
+
+fn fit(head: &Head, view: &View, mask: &Mask) -> Fit {
+    let share = mask.values().iter().filter(|&&set| set).count() as f32 / mask.values().len() as f32;
+    let contacts = head.implant.iter().flat_map(|implant| &implant.contacts);
+    let near = contacts.filter(|contact| view.project(contact.at)[2].abs() < view.slab / 2.0 + 0.4).count();
+    match share {
+        _ if near < LEAST_CONTACTS => Fit::Elsewhere,
+        ..0.0008 => Fit::Faint,
+        0.016.. => Fit::Fat,
+        _ => Fit::Good,
     }
 }
 
@@ -222,6 +329,7 @@ pub(crate) fn grid<T>(view: &View, values: Vec<T>) -> Grid<T> {
 /// A plane near the one in which the whole spiral lies, seen from any side.
 fn random_view(
     draw: &mut Draw,
+    style: Style,
     implant: Option<&Implant>,
     [rows, columns]: [usize; 2],
     width: f32,
@@ -234,8 +342,9 @@ fn random_view(
     };
     let dx = width / columns as f32;
     let spacing = [dx / stretch * columns as f32 / rows as f32, dx];
-    let roll = if draw.chance(0.12) { draw.range(-3.1, 3.1) } else { 0.25 * draw.normal() };
-    let lean = if draw.chance(0.15) { draw.range(0.3, 0.9) } else { 0.1 * draw.normal() };
+    let (turned, leaning) = if style.is_wild() { (1.0, 0.4) } else { (0.12, 0.15) };
+    let roll = if draw.chance(turned) { draw.range(-3.1, 3.1) } else { 0.25 * draw.normal() };
+    let lean = if draw.chance(leaning) { draw.range(0.3, 1.0) } else { 0.1 * draw.normal() };
     let [right, down, normal] = directions(draw, roll, lean);
     let steep = lean.abs() > 0.3;
     let slab = if steep || draw.chance(0.2) { draw.range(1.0, 4.0) } else { draw.range(0.1, 0.9) };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use modiolus_imaging::components::{Connectivity, components};
-use modiolus_phantom::{PhantomSlice, SliceOptions, Vendor, slice};
+use modiolus_phantom::{PhantomSlice, SliceOptions, Style, Vendor, slice, slice_onto};
 use rayon::prelude::*;
 
 /// Some slices, made once for all tests.
@@ -36,7 +36,7 @@ fn the_bytes_of_a_seed_are_known() {
     assert_eq!(sum, KNOWN);
 }
 
-const KNOWN: u32 = 2_746_540_908;
+const KNOWN: u32 = 273_250_776;
 
 #[test]
 fn masks_are_as_large_as_on_real_slices() {
@@ -79,6 +79,28 @@ fn the_mask_is_brighter_than_its_surroundings_and_at_the_contacts() {
 }
 
 #[test]
+fn every_style_shows_arrays_and_looks_different() {
+    let of = |style: Style| SliceOptions { styles: style.alone(), empty: 0.0, ..SliceOptions::default() };
+    let mut pictures = BTreeSet::new();
+    for style in Style::ALL {
+        let made: Vec<_> = (0..8).map(|seed| slice(seed, &of(style))).collect();
+        assert!(made.iter().filter(|slice| slice.has_array()).count() >= 7, "{style:?}");
+        pictures.insert(made[0].image.values().to_vec());
+    }
+    assert_eq!(pictures.len(), Style::ALL.len());
+}
+
+#[test]
+fn metal_can_lie_on_a_given_picture() {
+    let options = SliceOptions { empty: 0.0, ..SliceOptions::default() };
+    let black = modiolus_imaging::Grid::filled(50, 60, 0_u8).unwrap();
+    let made = slice_onto(3, &options, &black).unwrap();
+    assert!(made.has_array() && made.image.size() == (256, 256));
+    let dark = made.image.values().iter().filter(|&&grey| grey < 40).count();
+    assert!(dark * 2 > made.image.values().len(), "{dark} dark pixels");
+}
+
+#[test]
 fn masks_have_no_specks() {
     for made in slices() {
         assert!(components(&made.mask, Connectivity::Four).iter().all(|piece| piece.area() >= 4));
@@ -88,10 +110,13 @@ fn masks_have_no_specks() {
 #[test]
 fn any_size_is_possible_within_limits() {
     for (rows, columns) in [(16, 16), (64, 200), (300, 150)] {
-        let made = slice(5, &SliceOptions { rows, columns, empty: 0.0 });
+        let made = slice(5, &SliceOptions { rows, columns, empty: 0.0, ..SliceOptions::default() });
         assert_eq!(made.image.size(), (rows, columns));
         assert_eq!(made.mask.size(), (rows, columns));
         assert!(made.spacing_mm.iter().all(|mm| *mm > 0.0));
     }
-    assert_eq!(slice(5, &SliceOptions { rows: 0, columns: 3, empty: 1.0 }).image.size(), (16, 16));
+    assert_eq!(
+        slice(5, &SliceOptions { rows: 0, columns: 3, empty: 1.0, ..SliceOptions::default() }).image.size(),
+        (16, 16)
+    );
 }

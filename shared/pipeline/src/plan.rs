@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, PlanId};
 
+/// The highest rate at which a trained model goes on: see docs/experiments.md.
+const FINE_TUNING_RATE: f64 = 3e-4;
+
+/// The share of phantoms when a trained model goes on: see docs/experiments.md.
+const FINE_TUNING_REHEARSAL: f64 = 0.75;
+
 /// A recipe for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +36,14 @@ pub struct Plan {
     pub held_out: f64,
     /// Probability above which a pixel is electrode.
     pub threshold: f64,
+    /// Whether normalisation keeps the means and variances of the model that the training starts from: a few pictures have
+    /// other ones than the world has.
+    #[serde(default)]
+    pub frozen_norm: bool,
+    /// The share of patches that are cut from new phantoms, 0 to 0.9, so that a few pictures don't make the network forget
+    /// all others.
+    #[serde(default)]
+    pub rehearsal: f64,
     /// The seed of weights, order and augmentation.
     pub seed: u64,
 }
@@ -43,7 +57,7 @@ pub enum Network {
         /// Feature maps on the full grid.
         features: u32,
     },
-    /// A U-Net with `levels` poolings, two convolutions a level with batch normalisation, features doubling per level. What
+    /// A U-Net with `levels` poolings, two convolutions a level with batch normalisation, features doubling per level up to sixteenfold. What
     /// it says of a pixel depends on the pixel's surroundings alone, not on how large a picture it is shown at once.
     Unet {
         /// How often the grid is halved.
@@ -81,6 +95,9 @@ pub struct Loss {
     pub cross_entropy: f64,
     /// One minus soft Dice over the batch.
     pub dice: f64,
+    /// The weight of the same loss on each coarser grid of a U-Net's way up (deep supervision); 0 is none.
+    #[serde(default)]
+    pub deep: f64,
 }
 
 /// Adam, and how its rate changes.
@@ -177,6 +194,7 @@ impl Plan {
         }
         within("loss cross_entropy", self.loss.cross_entropy, 0.0, 100.0)?;
         within("loss dice", self.loss.dice, 0.0, 100.0)?;
+        within("loss deep", self.loss.deep, 0.0, 10.0)?;
         within("loss sum", self.loss.cross_entropy + self.loss.dice, 1e-6, 200.0)?;
         within("optimizer rate", self.optimizer.rate, 1e-8, 1.0)?;
         within("optimizer weight_decay", self.optimizer.weight_decay, 0.0, 1.0)?;
@@ -184,6 +202,7 @@ impl Plan {
         within("batch", self.batch.into(), 1.0, 256.0)?;
         within("held_out", self.held_out, 0.0, 0.5)?;
         within("threshold", self.threshold, 0.01, 0.99)?;
+        within("rehearsal", self.rehearsal, 0.0, 0.9)?;
         within("augmentation rotation_degrees", augmentation.rotation_degrees, 0.0, 180.0)?;
         within("augmentation shift", augmentation.shift, 0.0, 1.0)?;
         within("augmentation shear", augmentation.shear, 0.0, 1.0)?;
@@ -195,13 +214,13 @@ impl Plan {
         within("augmentation noise", augmentation.noise, 0.0, 1.0)
     }
 
-    /// The default: 0.5 million weights on the picture's own pixels, a few hundred steps on patches of 128 x 128.
+    /// The default: 1.2 million weights on the picture's own pixels, a few hundred steps on patches of 128 x 128.
     pub fn unet() -> Self {
         Self {
             name: "unet".into(),
-            network: Network::Unet { levels: 3, features: 16 },
-            input: Input::Native { multiple: 8, patch: 128, patches: 80 },
-            loss: Loss { cross_entropy: 1.0, dice: 1.0 },
+            network: Network::Unet { levels: 5, features: 8 },
+            input: Input::Native { multiple: 32, patch: 128, patches: 80 },
+            loss: Loss { cross_entropy: 1.0, dice: 1.0, deep: 0.5 },
             optimizer: Optimizer { rate: 3e-3, weight_decay: 1e-2, schedule: Schedule::Cosine },
             augmentation: Augmentation {
                 rotation_degrees: 20.0,
@@ -220,32 +239,34 @@ impl Plan {
             batch: 4,
             held_out: 0.2,
             threshold: 0.5,
+            frozen_norm: false,
+            rehearsal: 0.0,
             seed: 0,
         }
     }
 
-    /// The plan for going on from a model of this plan: same network and same input grid; where the network is the default
-    /// one, with the default's short course instead of the one that the model came from.
+    /// The plan for going on from a model of this plan: the same in all that decides what a picture means (network, grid, loss,
+    /// augmentation), and, where it learns from patches, the default's short course at a low rate instead of the long one
+    /// that the model came from.
     pub fn fine_tuning(&self) -> Self {
         let default = Self::default();
-        let input = match (&self.input, &default.input) {
-            (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) => {
-                Input::Native { multiple: *multiple, patch: *patch, patches: *patches }
-            }
-            (input, _) => input.clone(),
+        let (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) =
+            (&self.input, &default.input)
+        else {
+            return self.clone();
         };
-        match self.network == default.network {
-            true => {
-                let optimizer = Optimizer { rate: default.optimizer.rate / 3.0, ..default.optimizer.clone() };
-                Self {
-                    name: "unet-fine-tuning".into(),
-                    input,
-                    optimizer,
-                    threshold: self.threshold,
-                    ..default
-                }
-            }
-            false => self.clone(),
+        let rate = FINE_TUNING_RATE;
+        Self {
+            name: "fine-tuning".into(),
+            input: Input::Native { multiple: *multiple, patch: *patch, patches: *patches },
+            optimizer: Optimizer { rate, ..self.optimizer.clone() },
+            epochs: default.epochs,
+            batch: default.batch,
+            held_out: default.held_out,
+            frozen_norm: true,
+            rehearsal: FINE_TUNING_REHEARSAL,
+            seed: default.seed,
+            ..self.clone()
         }
     }
 
@@ -255,7 +276,7 @@ impl Plan {
             name: "one-level-unet".into(),
             network: Network::OneLevelUnet { features: 64 },
             input: Input::Fit { size: 256 },
-            loss: Loss { cross_entropy: 1.0, dice: 0.0 },
+            loss: Loss { cross_entropy: 1.0, dice: 0.0, deep: 0.0 },
             optimizer: Optimizer { rate: 1e-4, weight_decay: 0.0, schedule: Schedule::Constant },
             augmentation: Augmentation {
                 rotation_degrees: 10.0,
@@ -269,6 +290,8 @@ impl Plan {
             batch: 2,
             held_out: 0.2,
             threshold: 0.5,
+            frozen_norm: false,
+            rehearsal: 0.0,
             seed: 0,
         }
     }

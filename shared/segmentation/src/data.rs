@@ -21,6 +21,9 @@ const AHEAD: usize = 4;
 /// How much larger than a patch the piece is that is augmented, so that a rotation finds pixels in its corners.
 const MARGIN: f64 = 1.5;
 
+/// Seeds of what is rehearsed have this bit, so that what judges can have others.
+const REHEARSED_SEEDS: u64 = 1 << 63;
+
 /// One picture with its true mask, both on the slice's own grid.
 #[derive(Debug, Clone)]
 pub struct Picture {
@@ -38,7 +41,11 @@ pub struct Data {
     trained: Vec<Prepared>,
     judged: Vec<(Image8, Mask)>,
     held_out: bool,
+    rehearsed: Option<Rehearsed>,
 }
+
+/// Makes a picture and its mask from a seed: what a network is to keep in mind while it learns from others.
+pub type Rehearsed = fn(u64) -> (Image8, Mask);
 
 #[derive(Debug)]
 struct Prepared {
@@ -92,7 +99,13 @@ impl Data {
         }
         let judged = evenly(if held_out.is_empty() { &trained } else { &held_out }, MOST_JUDGED);
         let trained = trained.into_iter().map(Prepared::from).collect();
-        Ok(Self { trained, judged, held_out: !held_out.is_empty() })
+        Ok(Self { trained, judged, held_out: !held_out.is_empty(), rehearsed: None })
+    }
+
+    /// With pictures to rehearse, by the share that the plan wants.
+    #[must_use]
+    pub fn rehearsing(self, rehearsed: Rehearsed) -> Self {
+        Self { rehearsed: Some(rehearsed), ..self }
     }
 
     /// The pictures that judge, with their masks, on the network's grid.
@@ -155,7 +168,19 @@ impl Data {
         let item = |(index, &picture): (usize, &usize)| {
             let position = first + index;
             let mut random = random(plan.seed, "item", &[epoch.into(), position as u64]);
-            self.trained[picture].item(plan, position.is_multiple_of(2), &mut random)
+            let around_electrode = position.is_multiple_of(2);
+            if is_rehearsed(plan.rehearsal, position) {
+                let rehearsed = self.rehearsed.ok_or_else(|| {
+                    Error::Data(
+                        "the plan rehearses other pictures, but there are none: set rehearsal to 0".into(),
+                    )
+                })?;
+                let (image, mask) = rehearsed(random.random::<u64>() | REHEARSED_SEEDS);
+                let frame = Frame::of_picture(&image, &plan.input)?;
+                let prepared = Prepared::from((frame.apply(&image)?, frame.apply_mask(&mask)?));
+                return prepared.item(plan, around_electrode, &mut random);
+            }
+            self.trained[picture].item(plan, around_electrode, &mut random)
         };
         let items: Vec<(Image8, Mask)> =
             items.par_iter().enumerate().map(item).collect::<Result<_, Error>>()?;
@@ -194,16 +219,16 @@ impl Prepared {
     ) -> Result<(Image8, Mask), Error> {
         let changes = &plan.augmentation;
         match plan.input {
-            plan::Input::Fit { .. } => Ok(augment(&self.image, &self.mask, changes, random)?),
+            plan::Input::Fit { .. } => {
+                Ok(augment(&self.image, &self.mask, self.image.size(), changes, random)?)
+            }
             plan::Input::Native { patch, .. } => {
                 let patch = patch as usize;
                 let centre = self.centre(around_electrode, patch, random);
                 let piece = (patch as f64 * MARGIN) as usize;
                 let (image, mask) =
                     (cut(&self.image, centre, piece, 0)?, cut(&self.mask, centre, piece, false)?);
-                let (image, mask) = augment(&image, &mask, changes, random)?;
-                let middle = (piece / 2, piece / 2);
-                Ok((cut(&image, middle, patch, 0)?, cut(&mask, middle, patch, false)?))
+                Ok(augment(&image, &mask, (patch, patch), changes, random)?)
             }
         }
     }
@@ -221,6 +246,12 @@ impl Prepared {
         };
         (near(at / columns, rows), near(at % columns, columns))
     }
+}
+
+/// Whether the item at a position is rehearsed: whole pairs are, because one of each pair lies around an electrode.
+fn is_rehearsed(share: f64, position: usize) -> bool {
+    let pair = (position / 2) as f64;
+    ((pair + 1.0) * share).floor() > (pair * share).floor()
 }
 
 /// The square of `side` pixels around a position; what lies outside is `fill`.
@@ -299,6 +330,21 @@ mod tests {
                 assert!(set.iter().all(|&at| batch.images[at] >= 100.0 / 255.0));
             }
         }
+    }
+
+    #[test]
+    fn a_share_of_the_items_is_rehearsed() {
+        let black = |_: u64| {
+            let mask = Grid::filled(64, 64, false).unwrap();
+            (mask.map(|_| 0_u8), mask)
+        };
+        let plan = Plan { rehearsal: 0.4, ..plan(Augmentation::NONE) };
+        let data = Data::new(&[picture(1, false)], &plan).unwrap();
+        assert!(data.each_batch(&plan, 0, |_| Ok(())).is_err(), "nothing to rehearse was given");
+        let all = batches(&data.rehearsing(black), &plan, 0);
+        let items = all.iter().flat_map(|batch| batch.images.chunks(32 * 32));
+        assert_eq!(items.filter(|item| item.iter().all(|&grey| grey == 0.0)).count(), 4);
+        assert!((0..100).all(|position| !is_rehearsed(0.0, position)));
     }
 
     #[test]

@@ -17,9 +17,10 @@ pub mod prediction;
 pub mod training;
 
 mod error;
+mod strays;
 
 pub use checkpoint::{Checkpoint, ModelFile, Origin};
-pub use data::{Data, Picture};
+pub use data::{Data, Picture, Rehearsed};
 pub use device::Device;
 pub use error::Error;
 pub use network::Network;

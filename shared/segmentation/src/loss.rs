@@ -39,7 +39,7 @@ mod tests {
         let logits = Tensor::from_slice(&[0.0_f32, 0.0, 0.0, 0.0]);
         let masks = Tensor::from_slice(&[1.0_f32, 0.0, 0.0, 1.0]);
         let value = |cross_entropy, dice| {
-            let weights = plan::Loss { cross_entropy, dice };
+            let weights = plan::Loss { cross_entropy, dice, deep: 0.0 };
             loss(&logits, &masks, &weights).unwrap().double_value(&[])
         };
         assert!((value(1.0, 0.0) - 2.0_f64.ln()).abs() < 1e-6);

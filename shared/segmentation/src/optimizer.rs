@@ -85,6 +85,10 @@ impl Adam {
         tch::no_grad(|| {
             for ((part, tensor), (first, second)) in network.trained().zip(&mut self.moments) {
                 let mut gradient = tensor.f_grad()?;
+                if !gradient.defined() {
+                    // A head of a coarse grid, where the plan has no deep supervision.
+                    continue;
+                }
                 *first = first.f_mul_scalar_(BETA1)?.f_add_(&gradient.f_mul_scalar(1.0 - BETA1)?)?;
                 *second =
                     second.f_mul_scalar_(BETA2)?.f_add_(&gradient.f_square()?.f_mul_scalar_(1.0 - BETA2)?)?;

@@ -112,7 +112,7 @@ impl Training {
                 return Err(Error::Stopped);
             }
             let (images, masks) = tensors(&batch, self.network.device())?;
-            let loss = loss(&self.network.forward(&images, true)?, &masks, &plan.loss)?;
+            let loss = self.loss(&images, &masks)?;
             let value = loss.f_double_value(&[])?;
             if !value.is_finite() {
                 return Err(Error::Diverged { epoch: self.epoch + 1, loss: value });
@@ -125,6 +125,22 @@ impl Training {
         })?;
         self.epoch += 1;
         self.judge(data, sum / pictures.max(1) as f64)
+    }
+
+    /// The plan's loss, on the full grid and, by its share, on each coarser one, where a pixel is electrode if any below it is.
+    fn loss(&self, images: &Tensor, masks: &Tensor) -> Result<Tensor, Error> {
+        let (weights, moves_norm) = (&self.plan.loss, !self.plan.frozen_norm);
+        if weights.deep == 0.0 {
+            return loss(&self.network.forward(images, moves_norm)?, masks, weights);
+        }
+        let (logits, coarse) = self.network.forward_deep(images, moves_norm)?;
+        let mut sum = loss(&logits, masks, weights)?;
+        let mut masks = masks.shallow_clone();
+        for logits in coarse {
+            masks = masks.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+            sum = sum.f_add(&loss(&logits, &masks, weights)?.f_mul_scalar(weights.deep)?)?;
+        }
+        Ok(sum)
     }
 
     /// What the network now makes of the judging pictures.

@@ -55,7 +55,7 @@ impl TrainStage {
         let Dataset { samples } = objects.require_json(&ObjectKey::Dataset(job.dataset))?;
         let read = |sample: &Sample| picture(sample, objects);
         let pictures: Vec<Picture> = samples.par_iter().map(read).collect::<Result<_, _>>()?;
-        let data = Data::new(&pictures, plan)?;
+        let data = Data::new(&pictures, plan)?.rehearsing(modiolus_phantom::training_pair);
         let loaded = Loaded { dataset: job.dataset, plan: job.plan.clone(), samples, pictures, data };
         let loaded = Arc::new(loaded);
         if let Ok(mut last) = self.loaded.lock() {
