@@ -83,14 +83,19 @@ impl Garage {
             [("AllowBucketKey", [read, write, owner]), ("DenyBucketKey", [!read, !write, !owner])]
         {
             let permissions = json!({ "read": read, "write": write, "owner": owner });
-            self.post(call, &json!({ "bucketId": bucket, "accessKeyId": key, "permissions": permissions }), None)?;
+            self.post(
+                call,
+                &json!({ "bucketId": bucket, "accessKeyId": key, "permissions": permissions }),
+                None,
+            )?;
         }
         Ok(())
     }
 
     fn get(&self, call: &str) -> Result<Value> {
         let request = self.agent.get(format!("{}/v2/{call}", self.address));
-        let mut answer = request.header("Authorization", self.bearer()).call().with_context(|| call.to_owned())?;
+        let mut answer =
+            request.header("Authorization", self.bearer()).call().with_context(|| call.to_owned())?;
         let (status, body) = (answer.status(), answer.body_mut().read_to_string()?);
         if !status.is_success() {
             bail!("Garage, {call}: {status}: {body}");
@@ -101,10 +106,13 @@ impl Garage {
     /// One error may be accepted: that what is asked for is there.
     fn post(&self, call: &str, body: &Value, accepted: Option<&str>) -> Result<()> {
         let request = self.agent.post(format!("{}/v2/{call}", self.address));
-        let mut answer =
-            request.header("Authorization", self.bearer()).send_json(body).with_context(|| call.to_owned())?;
+        let mut answer = request
+            .header("Authorization", self.bearer())
+            .send_json(body)
+            .with_context(|| call.to_owned())?;
         let (status, body) = (answer.status(), answer.body_mut().read_to_string()?);
-        let is_there = || serde_json::from_str::<Value>(&body).is_ok_and(|body| body["code"].as_str() == accepted);
+        let is_there =
+            || serde_json::from_str::<Value>(&body).is_ok_and(|body| body["code"].as_str() == accepted);
         if status.is_success() || accepted.is_some() && is_there() {
             return Ok(());
         }
