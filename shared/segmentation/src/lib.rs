@@ -21,7 +21,7 @@ mod strays;
 
 pub use checkpoint::{Checkpoint, ModelFile, Origin};
 pub use data::{Data, Picture, Rehearsed};
-pub use device::Device;
+pub use device::{Device, wait_passively};
 pub use error::Error;
 pub use network::Network;
 pub use prediction::Predictor;

@@ -37,7 +37,8 @@ pub enum Rights {
 pub struct Garage {
     program: PathBuf,
     folder: TempDir,
-    ports: [u16; 2],
+    ports: [u16; 3],
+    admin_token: String,
     access_key: String,
     secret_key: String,
     server: Option<Child>,
@@ -98,12 +99,14 @@ impl Garage {
     fn try_start(program: &std::path::Path, is_durable: bool) -> Result<Self, String> {
         let folder = tempfile::Builder::new().prefix("garage-").tempdir().expect("a temporary folder");
         let ports = free_ports();
-        let configuration = configuration(&folder, ports, is_durable);
+        let admin_token = random_hex(64);
+        let configuration = configuration(&folder, ports, &admin_token, is_durable);
         std::fs::write(folder.path().join("garage.toml"), configuration).expect("a configuration");
         let mut garage = Self {
             program: program.to_owned(),
             folder,
             ports,
+            admin_token,
             access_key: format!("GK{}", random_hex(24)),
             secret_key: random_hex(64),
             server: None,
@@ -115,6 +118,11 @@ impl Garage {
     pub fn options(&self) -> S3Options {
         let endpoint = format!("http://127.0.0.1:{}", self.ports[0]);
         S3Options::new(endpoint, &self.access_key, self.secret_key.as_str())
+    }
+
+    /// The administrators' interface: its address, and the token that opens it.
+    pub fn administration(&self) -> (String, &str) {
+        (format!("http://127.0.0.1:{}", self.ports[2]), &self.admin_token)
     }
 
     /// A new key with these rights, and how to get in with it.
@@ -198,7 +206,12 @@ impl Drop for Garage {
     }
 }
 
-fn configuration(folder: &TempDir, [s3, rpc]: [u16; 2], is_durable: bool) -> String {
+fn configuration(
+    folder: &TempDir,
+    [s3, rpc, admin]: [u16; 3],
+    admin_token: &str,
+    is_durable: bool,
+) -> String {
     let folder = folder.path().display();
     format!(
         r#"metadata_dir = "{folder}/meta"
@@ -214,14 +227,17 @@ rpc_secret = "{secret}"
 [s3_api]
 s3_region = "garage"
 api_bind_addr = "127.0.0.1:{s3}"
+[admin]
+api_bind_addr = "127.0.0.1:{admin}"
+admin_token = "{admin_token}"
 "#,
         secret = random_hex(64)
     )
 }
 
-/// Both are held until both are known.
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+/// All are held until all are known.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
