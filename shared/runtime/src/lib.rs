@@ -8,9 +8,11 @@
 //! - [`Worker`]: the loop of one stage
 //! - [`Joins`]: when a chunk, when a run is complete
 //! - [`House`]: several stages and a broker in one process, for one machine
+//! - [`config`]: what a program of the cluster is told when it starts
 //! - [`faults`]: the same ports with seeded faults, for simulation
 //! - [`logging`]: what people and machines read on the standard error output
 
+pub mod config;
 pub mod deaths;
 mod erased;
 pub mod event;

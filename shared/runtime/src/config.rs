@@ -1,0 +1,270 @@
+//! What a program of the cluster is told when it starts: one typed configuration for all of them.
+//!
+//! A value comes from its default, else from a file (`modiolus.toml`), else from the environment
+//! (`MODIOLUS__SECTION__KEY`), else from the command line (`--set section.key=value`); the last one that has it wins. A key
+//! that nobody knows is an error, so that a misspelt one is noticed. A secret is given as itself or as a file that holds
+//! it, and is never shown. `docs/configuration.md` is made from the comments here.
+
+mod open;
+mod text;
+
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use config::{Config, ConfigError, Environment, File, FileFormat};
+use serde::Deserialize;
+
+pub use open::OpenError;
+pub use text::SecretText;
+
+/// The file that is read when none is named and this one is in the working folder.
+pub const FILE: &str = "modiolus.toml";
+
+/// What stands before each key in the environment.
+const PREFIX: &str = "MODIOLUS";
+
+/// What stands between the parts of a key in the environment.
+const SEPARATOR: &str = "__";
+
+/// The configuration of a program of the cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct Configuration {
+    /// The RabbitMQ that carries the jobs.
+    pub broker: BrokerSection,
+    /// Where objects lie: an S3 store, or a folder that all programs share.
+    pub store: StoreSection,
+    /// How much a worker does at a time.
+    pub worker: WorkerSection,
+    /// The key of patients' pseudonyms: for `modiolus-filter` and `modiolus` only.
+    pub pseudonyms: PseudonymsSection,
+    /// Where a worker tells how it is.
+    pub http: HttpSection,
+    /// What a program writes to its standard error output. How much is said by `RUST_LOG`, default: `info`.
+    pub log: LogSection,
+}
+
+/// The broker.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerSection {
+    /// Where RabbitMQ listens: `amqp://HOST:PORT`, or `amqps://HOST:PORT` for TLS, without user, password and virtual host.
+    /// Default: `amqp://rabbitmq:5672`.
+    pub address: String,
+    /// The virtual host. Two clusters on one broker need two. Default: `modiolus`.
+    pub virtual_host: String,
+    /// The user. Default: the program's stage; `operator` for `modiolus`.
+    pub user: Option<String>,
+    /// The user's password; or give `password_file`. Default: none.
+    pub password: Option<SecretText>,
+    /// A file that holds the user's password. Default: none.
+    pub password_file: Option<PathBuf>,
+    /// A file with the certificates (PEM) of who vouches for the broker, for TLS. Default: those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for BrokerSection {
+    fn default() -> Self {
+        Self {
+            address: "amqp://rabbitmq:5672".into(),
+            virtual_host: "modiolus".into(),
+            user: None,
+            password: None,
+            password_file: None,
+            ca_file: None,
+        }
+    }
+}
+
+/// The store.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSection {
+    /// Where the S3 server listens: `http://HOST:PORT` or `https://HOST:PORT`. Default: `http://garage:3900`, unless `folder`
+    /// is set.
+    pub endpoint: Option<String>,
+    /// A folder instead of an S3 server, for one machine. Default: none.
+    pub folder: Option<PathBuf>,
+    /// The S3 server's region. Default: `garage`.
+    pub region: String,
+    /// What stands before the names of the buckets. Default: `modiolus-`.
+    pub bucket_prefix: String,
+    /// The access key's id; or give `access_key_file`. Default: none.
+    pub access_key: Option<String>,
+    /// A file that holds the access key's id. Default: none.
+    pub access_key_file: Option<PathBuf>,
+    /// The access key's secret; or give `secret_key_file`. Default: none.
+    pub secret_key: Option<SecretText>,
+    /// A file that holds the access key's secret. Default: none.
+    pub secret_key_file: Option<PathBuf>,
+    /// A file with the certificates (PEM) of who vouches for the S3 server, for TLS. Default: those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            folder: None,
+            region: "garage".into(),
+            bucket_prefix: "modiolus-".into(),
+            access_key: None,
+            access_key_file: None,
+            secret_key: None,
+            secret_key_file: None,
+            ca_file: None,
+        }
+    }
+}
+
+/// A worker.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSection {
+    /// How many jobs are done at a time (a number of jobs, at least 1). Default: the number of cores; 1 for `modiolus-train`.
+    pub slots: Option<NonZeroUsize>,
+}
+
+/// The key of the pseudonyms.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct PseudonymsSection {
+    /// The key: 64 hexadecimal digits; or give `key_file`. Patients have other pseudonyms under another key. Default: none.
+    pub key: Option<SecretText>,
+    /// A file that holds the key. Default: none.
+    pub key_file: Option<PathBuf>,
+}
+
+/// The interface for probes and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSection {
+    /// The address and port (TCP) that serve `/livez`, `/readyz` and `/metrics`; in a container `0.0.0.0:9464`. Default:
+    /// `127.0.0.1:9464`.
+    pub listen: SocketAddr,
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+    }
+}
+
+/// Logs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// `json`, one object per line, or `text`, for people. Default: `json`.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// A configuration that can't be right: names the key and says what to do. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {0}")]
+pub struct ConfigurationError(String);
+
+impl ConfigurationError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Configuration {
+    /// The configuration of this process: defaults, then the file (the one named, else [`FILE`] if it is there), then the
+    /// environment, then `settings`, each as `section.key=value`.
+    ///
+    /// # Errors
+    /// When a source can't be read, has an unknown key or a value of another type, or when two keys exclude each other.
+    pub fn load(file: Option<&Path>, settings: &[String]) -> Result<Self, ConfigurationError> {
+        let environment = Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
+        Self::of(file, environment.ignore_empty(true), settings)
+    }
+
+    fn of(
+        file: Option<&Path>,
+        environment: Environment,
+        settings: &[String],
+    ) -> Result<Self, ConfigurationError> {
+        let file = match file {
+            Some(file) => File::from(file).format(FileFormat::Toml).required(true),
+            None => File::new(FILE, FileFormat::Toml).required(false),
+        };
+        let mut sources = Config::builder().add_source(file).add_source(environment);
+        for setting in settings {
+            let (key, value) = split(setting)?;
+            sources = sources.set_override(key, value).map_err(|error| refused(&error))?;
+        }
+        let all = sources.build().map_err(|error| refused(&error))?;
+        let configuration: Self = all.try_deserialize().map_err(|error| refused(&error))?;
+        configuration.check()?;
+        Ok(configuration)
+    }
+
+    /// Finds keys that exclude each other.
+    fn check(&self) -> Result<(), ConfigurationError> {
+        let Self { broker, store, pseudonyms, .. } = self;
+        text::not_both("broker.password", broker.password.as_ref(), &broker.password_file)?;
+        text::not_both("store.access_key", store.access_key.as_ref(), &store.access_key_file)?;
+        text::not_both("store.secret_key", store.secret_key.as_ref(), &store.secret_key_file)?;
+        text::not_both("pseudonyms.key", pseudonyms.key.as_ref(), &pseudonyms.key_file)?;
+        if store.endpoint.is_some() && store.folder.is_some() {
+            let text = "store.endpoint and store.folder are both set: an S3 server or a folder, remove one";
+            return Err(ConfigurationError::new(text));
+        }
+        Ok(())
+    }
+}
+
+/// `section.key=value`.
+fn split(setting: &str) -> Result<(&str, &str), ConfigurationError> {
+    let Some((key, value)) = setting.split_once('=') else {
+        // Perhaps a secret: not shown.
+        return Err(ConfigurationError::new("--set wants section.key=value, such as worker.slots=2"));
+    };
+    if matches!(key, "broker.password" | "store.secret_key" | "pseudonyms.key") {
+        let text = format!(
+            "{key} can't be given by --set, since everyone on this machine can see a command line: use {key}_file"
+        );
+        return Err(ConfigurationError::new(text));
+    }
+    Ok((key, value))
+}
+
+/// The error in words. Where a file can't be parsed, the parser's error shows the line, and perhaps a secret in it: only
+/// where it is goes into ours.
+fn refused(error: &ConfigError) -> ConfigurationError {
+    let text = match error {
+        ConfigError::FileParse { uri, cause } => {
+            let cause = cause.to_string();
+            let first = cause.lines().next().unwrap_or("it can't be read");
+            format!("{}: {first}: a text stands in quotes there, a section in brackets", uri.as_deref().unwrap_or(FILE))
+        }
+        other => format!("{other}; docs/configuration.md has all keys"),
+    };
+    ConfigurationError(text)
+}
