@@ -78,7 +78,10 @@ mod tests {
     use super::*;
 
     fn files(names: impl IntoIterator<Item = String>) -> Vec<ListedFile> {
-        names.into_iter().map(|path| ListedFile { path, length: 1, modified: 0, start: None, unreadable: None }).collect()
+        names
+            .into_iter()
+            .map(|path| ListedFile { path, length: 1, modified: 0, start: None, unreadable: None })
+            .collect()
     }
 
     fn wanted() -> Wanted {
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_upload_is_cut_as_its_folder_is() {
-        let paths = || (0..200).map(|n| format!("{}/{n:04}", if n < 150 { "a" } else { "b" }));
+        let paths = || (0..200).map(|n| format!("{}/{n:04}", if n < 170 { "a" } else { "b" }));
         let plain = Chunks::of(files(paths()), &wanted(), &Delivery::InPlace);
         let uploaded = paths().map(|path| format!("{}/{path}", Digest::of(&path).short(32)));
         let uploaded = Chunks::of(files(uploaded), &wanted(), &Delivery::Uploaded);

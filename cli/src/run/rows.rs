@@ -99,8 +99,8 @@ impl Gathering<'_> {
             let job: FilterJob = message.job()?;
             self.judged(chunk, &message.id, &job, &mut verdicts).await?;
         }
-        let mut row = |(position, entry)| self.row(entry, verdicts.remove(&position), ids);
-        (0..).zip(index.entries).map(&mut row).collect()
+        let entries = (0u32..).zip(index.entries);
+        entries.map(|(position, entry)| self.row(entry, verdicts.remove(&position), ids)).collect()
     }
 
     /// What filter, preprocess and infer said of the files of one filter job.

@@ -55,7 +55,6 @@ impl<'a> Tree<'a> {
     /// Writes a file, whole or not at all; one that already has these bytes stays as it is.
     pub(crate) fn write(&mut self, path: PathBuf, bytes: &[u8]) -> Result<()> {
         let full = self.output.join(&path);
-        let said = || format!("{} can't be written", full.display());
         let unchanged = fs::metadata(&full).is_ok_and(|found| found.len() == bytes.len() as u64)
             && fs::read(&full).is_ok_and(|found| found == bytes);
         if !unchanged {

@@ -71,7 +71,9 @@ impl Delivery {
         let rest = match self {
             Self::InPlace => None,
             Self::Uploaded => path.split_once('/').map(|(_, rest)| rest),
-            Self::Below { prefix } => path.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/')),
+            Self::Below { prefix } => {
+                path.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'))
+            }
         };
         rest.unwrap_or(path)
     }
