@@ -3,6 +3,7 @@
 //! Every scenario runs `modiolus` as it was built into this profile's folder, in a temporary folder of its own, without
 //! the network. They run in any order and beside each other.
 
+pub mod cluster;
 pub mod program;
 pub mod results;
 pub mod scans;

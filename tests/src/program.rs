@@ -1,5 +1,6 @@
 //! Running a program: with a deadline, its output kept, its peak memory watched.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,15 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// # Panics
 /// When it isn't built.
 pub fn modiolus() -> Command {
-    let mut command = Command::new(path());
+    program("modiolus")
+}
+
+/// A program of ours, as [`modiolus`].
+///
+/// # Panics
+/// When it isn't built.
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new(path(name));
     without_influence(&mut command);
     command
 }
@@ -29,23 +38,27 @@ pub fn modiolus() -> Command {
 pub fn shell(wrapper: &[&str], script: &str, arguments: &[&Path]) -> Command {
     let words = [wrapper, &["sh", "-euc", script, "sh"]].concat();
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(arguments).env("modiolus", path());
+    command.args(&words[1..]).args(arguments).env("modiolus", path("modiolus"));
     without_influence(&mut command);
     command
 }
 
 fn without_influence(command: &mut Command) {
     command.env_remove("MODIOLUS_KEY_FILE").env_remove("RUST_LOG").stdin(Stdio::null());
+    let configured = |name: &OsString| name.as_encoded_bytes().starts_with(b"MODIOLUS__");
+    for name in std::env::vars_os().map(|(name, _)| name).filter(configured) {
+        command.env_remove(name);
+    }
 }
 
 /// Beside the folder in which cargo puts test programs: `target/PROFILE/deps/TEST` and `target/PROFILE/modiolus`.
-fn path() -> PathBuf {
+fn path(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
-    let program = profile.join("modiolus");
+    let program = profile.join(name);
     assert!(
         program.is_file(),
-        "build first: cargo build -p modiolus --bins ({} is missing)",
+        "build first: cargo build --release -p {name} --bins ({} is missing)",
         program.display()
     );
     program
@@ -105,6 +118,15 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().expect("a child can be killed by its parent");
         self.child.wait().expect("a killed child ends");
+    }
+
+    /// Tells it to stop (SIGTERM).
+    pub fn terminate(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(
+            told.expect("kill is on every machine").success(),
+            "a child can be told to stop by its parent"
+        );
     }
 
     /// Waits for its end.

@@ -119,6 +119,8 @@ pub enum ObjectKey {
     ChunkDone(RunId, u32),
     /// A run is terminal.
     RunDone(RunId),
+    /// A run that some worker has begun and none has ended: where those look who complete what was left half done.
+    RunUnfinished(RunId),
 }
 
 impl ObjectKey {
@@ -145,7 +147,8 @@ impl ObjectKey {
             | Self::Run(_)
             | Self::Marker(..)
             | Self::ChunkDone(..)
-            | Self::RunDone(_) => Bucket::Runs,
+            | Self::RunDone(_)
+            | Self::RunUnfinished(_) => Bucket::Runs,
         }
     }
 
@@ -183,6 +186,7 @@ impl ObjectKey {
             Self::Marker(run, chunk, job) => format!("{}{job}.json", markers_prefix(run, *chunk)),
             Self::ChunkDone(run, chunk) => format!("{}{chunk:06}", chunks_done_prefix(run)),
             Self::RunDone(run) => format!("{run}/done.json"),
+            Self::RunUnfinished(run) => format!("{UNFINISHED_PREFIX}{run}"),
         }
     }
 }
@@ -195,6 +199,9 @@ pub const SUBMISSIONS_PREFIX: &str = "submissions/";
 
 /// Where the versions of models lie in `models`.
 pub const MODELS_PREFIX: &str = "versions/";
+
+/// Where the names of unfinished runs lie in `runs`; no object of a run starts so, whatever the run is called.
+pub const UNFINISHED_PREFIX: &str = "unfinished/runs/";
 
 /// Where the markers of a run lie in `runs`.
 pub fn run_markers_prefix(run: &RunId) -> String {

@@ -257,6 +257,13 @@ pub enum ProgressEvent {
         /// How many more than at the last event.
         done: u64,
     },
+    /// Some files were refused.
+    Refused {
+        /// Why.
+        reason: crate::Reason,
+        /// How many more than at the last event.
+        files: u64,
+    },
     /// A training epoch ended.
     Epoch(crate::job::train::EpochMetrics),
 }

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::Deserialize;
 
+use crate::logging::Format;
+
 pub use open::OpenError;
 pub use text::SecretText;
 
@@ -168,19 +170,7 @@ impl Default for HttpSection {
 #[serde(default, deny_unknown_fields)]
 pub struct LogSection {
     /// `json`, one object per line, or `text`, for people. Default: `json`.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object per line.
-    #[default]
-    Json,
-    /// For people.
-    Text,
+    pub format: Format,
 }
 
 /// A configuration that can't be right: names the key and says what to do. Never holds a secret.
@@ -232,7 +222,7 @@ impl Configuration {
         text::not_both("store.access_key", store.access_key.as_ref(), &store.access_key_file)?;
         text::not_both("store.secret_key", store.secret_key.as_ref(), &store.secret_key_file)?;
         text::not_both("pseudonyms.key", pseudonyms.key.as_ref(), &pseudonyms.key_file)?;
-        if store.endpoint.is_some() && store.folder.is_some() {
+        if store.endpoint.is_some() && store.is_folder() {
             let text = "store.endpoint and store.folder are both set: an S3 server or a folder, remove one";
             return Err(ConfigurationError::new(text));
         }
@@ -262,7 +252,10 @@ fn refused(error: &ConfigError) -> ConfigurationError {
         ConfigError::FileParse { uri, cause } => {
             let cause = cause.to_string();
             let first = cause.lines().next().unwrap_or("it can't be read");
-            format!("{}: {first}: a text stands in quotes there, a section in brackets", uri.as_deref().unwrap_or(FILE))
+            format!(
+                "{}: {first}: a text stands in quotes there, a section in brackets",
+                uri.as_deref().unwrap_or(FILE)
+            )
         }
         other => format!("{other}; docs/configuration.md has all keys"),
     };

@@ -144,7 +144,8 @@ impl House {
         let (halt, mut halted) = mpsc::unbounded_channel();
         let mut workers = JoinSet::new();
         for (stage, slots) in &self.stages {
-            let options = WorkerOptions { slots: *slots, inline: false, halt: Some(halt.clone()) };
+            let halt = Some(halt.clone());
+            let options = WorkerOptions { slots: *slots, halt, ..WorkerOptions::default() };
             let (store, joins) = (self.store.clone(), self.joins.clone());
             let worker = Worker::with_joins(stage.clone(), store, self.broker.clone(), joins, options);
             let shutdown = shutdown.clone();
@@ -163,6 +164,10 @@ impl House {
         };
         shutdown.cancel();
         while workers.join_next().await.is_some() {}
+        if end.is_ok() {
+            // A job that ended beside the last one may have called the run unfinished again.
+            self.joins.sweep_unfinished().await?;
+        }
         end
     }
 }

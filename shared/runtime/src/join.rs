@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use modiolus_broker::Broker;
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Fetched, JobId, Marker, ObjectKey, Outcome, Read, RunId, Scope};
+use modiolus_pipeline::key::UNFINISHED_PREFIX;
+use modiolus_pipeline::{Bucket, Fetched, JobId, Marker, ObjectKey, Outcome, Read, RunId, Scope};
 use modiolus_store::{ObjectStore, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,8 +88,8 @@ impl Joins {
         Ok(())
     }
 
-    /// Looks at all chunks of a run again: completes what a worker found complete but died before saying so. `None` when
-    /// the run is not complete, or not in the store.
+    /// Looks at a run again, chunk by chunk up to the first that is not complete: completes what a worker found complete but
+    /// died before saying so. `None` when the run is not complete, or not in the store. Costs few reads while a run goes on.
     ///
     /// # Errors
     /// When the store fails.
@@ -97,9 +99,25 @@ impl Joins {
             return Ok(Some(outcome));
         }
         for chunk in (0u32..).take(known.chunks.len()) {
-            self.chunk_is_done(&Scope { run: run.clone(), chunk }, &known).await?;
+            if !self.chunk_is_done(&Scope { run: run.clone(), chunk }, &known).await? {
+                return Ok(None);
+            }
         }
         self.run_is_done(run, &known).await
+    }
+
+    /// [`Self::sweep`] for each run that some worker has begun and none has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep_unfinished(&self) -> Result<(), StoreError> {
+        for path in self.store.list(Bucket::Runs, UNFINISHED_PREFIX).await? {
+            let Ok(run) = path[UNFINISHED_PREFIX.len()..].parse::<RunId>() else { continue };
+            if self.sweep(&run).await?.is_some() {
+                self.store.delete(&ObjectKey::RunUnfinished(run)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How a run ended, `None` while it has not.
@@ -117,6 +135,7 @@ impl Joins {
         let Some(manifest) = self.read::<RunManifest>(ObjectKey::Run(run.clone())).await? else {
             return Ok(None);
         };
+        self.store.put(ObjectKey::RunUnfinished(run.clone()), Bytes::new()).await?;
         let mut runs = lock(&self.runs);
         if runs.len() >= RUNS_KEPT {
             // What is forgotten is only read again.
@@ -178,6 +197,7 @@ impl Joins {
         };
         if !is_told {
             self.write(ObjectKey::RunDone(id.clone()), &outcome).await?;
+            self.store.delete(&ObjectKey::RunUnfinished(id.clone())).await?;
             lock(&run.ends).run_is_done = true;
             tracing::info!(run = %id, failed = outcome.failed.len(), "a run is done");
             Notice::RunDone { run: id.clone(), outcome: outcome.clone() }.tell(&*self.broker);

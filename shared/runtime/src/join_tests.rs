@@ -25,8 +25,9 @@ impl ObjectStore for Counting {
     async fn put_in_order(&self, steps: Vec<Puts>) -> Result<(), StoreError> {
         self.inner.put_in_order(steps).await
     }
-    async fn list(&self, _: Bucket, _: &str) -> Result<Vec<String>, StoreError> {
-        panic!("joins need no lists")
+    async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError> {
+        assert_eq!(prefix, UNFINISHED_PREFIX, "joins need no lists");
+        self.inner.list(bucket, prefix).await
     }
     async fn length(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError> {
         self.inner.length(key).await
@@ -157,6 +158,26 @@ async fn a_sweep_completes_what_died_unsaid_and_nothing_else() {
     scene.mark(7, &leaf(7, 1), &done(vec![])).await;
     assert_eq!(scene.joins().sweep(&scene.run).await, Ok(Some(RunOutcome::default())));
     assert_eq!(scene.joins().sweep(&"r-other".parse().unwrap()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_run_is_unfinished_from_its_first_ended_job_to_its_end() {
+    let scene = Scene::new(2).await;
+    let unfinished = || async { scene.store.list(Bucket::Runs, UNFINISHED_PREFIX).await.unwrap() };
+    // Begun by a process that died before anything was complete.
+    scene.end(&scene.joins(), 0, first(0), done(vec![leaf(0, 0)])).await;
+    assert_eq!(unfinished().await, ["unfinished/runs/r-joined"]);
+    let other = scene.joins();
+    other.sweep_unfinished().await.unwrap();
+    assert_eq!(unfinished().await.len(), 1);
+    scene.mark_all().await;
+    other.sweep_unfinished().await.unwrap();
+    assert_eq!(other.outcome(&scene.run).await, Ok(Some(RunOutcome::default())));
+    assert!(unfinished().await.is_empty());
+    // A job that comes again begins nothing that nobody ends.
+    scene.end(&scene.joins(), 0, leaf(0, 0), done(vec![])).await;
+    scene.joins().sweep_unfinished().await.unwrap();
+    assert!(unfinished().await.is_empty());
 }
 
 #[tokio::test]

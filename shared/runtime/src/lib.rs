@@ -10,6 +10,8 @@
 //! - [`House`]: several stages and a broker in one process, for one machine
 //! - [`config`]: what a program of the cluster is told when it starts
 //! - [`faults`]: the same ports with seeded faults, for simulation
+//! - [`service`]: what the main of a worker does
+//! - [`Telemetry`]: what a worker counts
 //! - [`logging`]: what people and machines read on the standard error output
 
 pub mod config;
@@ -21,11 +23,14 @@ mod house;
 mod join;
 pub mod logging;
 mod perform;
+pub mod service;
+mod telemetry;
 mod worker;
 
 pub use erased::{AnyJob, AnyStage};
 pub use event::{Event, Notice};
 pub use house::{House, HouseError};
 pub use join::{FailedJob, Joins, RunOutcome};
+pub use telemetry::Telemetry;
 pub use tokio_util::sync::CancellationToken;
 pub use worker::{Worker, WorkerOptions};

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::erased::{AnyJob, AnyStage};
 use crate::event::{Event, Notice};
 use crate::join::Joins;
+use crate::telemetry::{Ending, Telemetry};
 
 /// How often a delivery may come back unsettled before the job counts as one that kills its worker. Below the broker's own
 /// limit, so that the cause is ours to name.
@@ -37,6 +38,7 @@ pub(crate) struct Performer {
     pub(crate) inline: bool,
     /// Whether a retryable error that outlived its attempts stops the worker instead of failing the job.
     pub(crate) halts: bool,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// How a delivery was left.
@@ -82,6 +84,7 @@ struct Addressee {
 impl Performer {
     /// Does what a delivery asks for and settles it.
     pub(crate) async fn attend(self: &Arc<Self>, delivery: Delivery) -> Left {
+        let _running = self.telemetry.running(self.stage.name());
         let (performer, letter, returns) = (self.clone(), delivery.letter.clone(), delivery.returns);
         let handle = async move { performer.handle(&letter, returns).await };
         let next = if self.inline { handle.await } else { on_another_thread(handle).await };
@@ -115,18 +118,24 @@ impl Performer {
             // The job has ended: what fails from here on is done again, and never makes it a failed job.
             Ok(End::Done(followers)) => {
                 self.follow_up(&envelope.scope, &job, followers).await?;
+                self.telemetry.ended(stage, Ending::Done, attempt);
                 tracing::debug!(%run, %stage, %job, attempt, "a job is done");
                 return Ok(Next::Acknowledge);
             }
             Ok(End::GivenUp { code, message }) => {
                 self.give_up(&envelope.scope, &job, letter, &code, &message).await?;
+                self.telemetry.ended(stage, Ending::Failed, attempt);
                 return Ok(Next::Acknowledge);
             }
             Err(error) => error,
         };
+        if error.class != ErrorClass::Interrupted {
+            self.telemetry.error(stage, error.code);
+        }
         match (error.class, Queue::after_failure(stage, attempt)) {
             (ErrorClass::Interrupted, _) => {
                 tracing::info!(%run, %stage, %job, "a job goes back to its queue: the process is stopping");
+                self.telemetry.ended(stage, Ending::Returned, attempt);
                 return Ok(Next::Return);
             }
             (ErrorClass::Retryable, queue @ (Queue::Work(_) | Queue::Retry(..))) => {
@@ -134,11 +143,13 @@ impl Performer {
                 envelope.attempt = attempt;
                 let letter = explained(Letter::new(envelope.encode()), error.code, &error.message);
                 self.broker.publish(queue, letter).await?;
+                self.telemetry.ended(stage, Ending::Retried, attempt);
             }
             (ErrorClass::Retryable, _) if self.halts && error.code != PANICKED => return Err(error),
             _ => {
                 tracing::error!(%run, %stage, %job, attempt, %error, "a job is given up");
                 self.give_up(&envelope.scope, &job, letter, error.code, &error.message).await?;
+                self.telemetry.ended(stage, Ending::Failed, attempt);
             }
         }
         Ok(Next::Acknowledge)
@@ -226,7 +237,9 @@ impl Performer {
         id: JobId,
     ) -> Result<Effects, StageError> {
         let (broker, stage, scope) = (self.broker.clone(), self.stage.name(), scope.clone());
+        let telemetry = self.telemetry.clone();
         let listener = move |progress| {
+            telemetry.progress(stage, &progress);
             let (scope, job) = (scope.clone(), id.clone());
             Notice::Progress(Event { scope, stage, job, progress }).tell(&*broker);
         };
@@ -265,6 +278,8 @@ impl Performer {
     async fn bury_unread(&self, letter: &Letter, error: StageError) -> Result<Next, StageError> {
         let stage = self.stage.name();
         tracing::error!(%stage, %error, "a message can't be read and is given up");
+        self.telemetry.error(stage, error.code);
+        self.telemetry.ended(stage, Ending::Failed, 1);
         match address(&letter.body) {
             Some((scope, job)) => self.give_up(&scope, &job, letter, error.code, &error.message).await?,
             None => {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::erased::AnyStage;
 use crate::join::Joins;
 use crate::perform::{Left, Performer};
+use crate::telemetry::{Ending, Telemetry};
 
 /// How long a slot rests when its job can't be settled, and the first wait before subscribing again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub struct WorkerOptions {
     /// job is not marked as failed then but goes back to its queue. `None`: it is given up after its last attempt, as in a
     /// cluster.
     pub halt: Option<UnboundedSender<StageError>>,
+    /// Where it counts what it does.
+    pub telemetry: Telemetry,
 }
 
 /// The worker of one stage.
@@ -63,7 +66,8 @@ impl Worker {
     ) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let (inline, halts) = (options.inline, options.halt.is_some());
-        let performer = Performer { stage, store, broker, joins, stopping, inline, halts };
+        let telemetry = options.telemetry.clone();
+        let performer = Performer { stage, store, broker, joins, stopping, inline, halts, telemetry };
         Self { performer: Arc::new(performer), options }
     }
 
@@ -71,7 +75,9 @@ impl Worker {
     /// future stops at once; what was not acknowledged comes again elsewhere.
     pub async fn run(&self, shutdown: CancellationToken) {
         while let Some(consumer) = self.subscribe(&shutdown).await {
+            self.options.telemetry.subscribed(self.stage(), true);
             self.consume(consumer, &shutdown).await;
+            self.options.telemetry.subscribed(self.stage(), false);
         }
     }
 
@@ -149,6 +155,7 @@ async fn attend(
         // Fails when an earlier error has stopped the house already.
         let _ = halt.send(error);
     }
+    performer.telemetry.ended(performer.stage.name(), Ending::Returned, 0);
     rest(PAUSE, &shutdown).await;
     performer.give_back(delivery).await
 }

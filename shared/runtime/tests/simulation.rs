@@ -54,7 +54,7 @@ impl World {
         let stages: [Arc<dyn AnyStage>; 3] = [Arc::new(SplitStage), Arc::new(PartStage), Arc::new(LastStage)];
         let mut tasks = JoinSet::new();
         for stage in stages {
-            let options = WorkerOptions { slots: 2, inline: true, halt: None };
+            let options = WorkerOptions { slots: 2, inline: true, ..WorkerOptions::default() };
             let stop = CancellationToken::new();
             tasks.spawn(deaths::mark(
                 stage.name(),
@@ -100,6 +100,9 @@ impl World {
                 () = tokio::time::sleep(Duration::from_secs(3600)) => {}
             }
         }
+        // What a process left open when it died, another closes.
+        let joins = Joins::new(self.store.clone(), Arc::new(self.broker.clone()));
+        joins.sweep_unfinished().await.unwrap();
         outcome
     }
 

@@ -1,6 +1,11 @@
 //! Where the numbers are crunched.
 
 use std::fmt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// How OpenMP's threads wait.
+const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
 /// CPU, or a CUDA GPU where the libtorch in use has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,4 +42,17 @@ pub fn use_threads(threads: usize) {
     if tch::get_num_threads() != threads {
         tch::set_num_threads(threads);
     }
+}
+
+/// Lets libtorch's OpenMP threads sleep while they wait: by itself they spin, which costs several times the work on a busy
+/// machine. The library reads this when it is loaded, before any `main`, so that the process replaces itself once. A policy
+/// that the environment names is left alone.
+pub fn wait_passively() {
+    if std::env::var_os(WAIT_POLICY).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    // Returns only if it fails; then the threads spin, and all else is as it should be.
+    let error = Command::new(program).args(std::env::args_os().skip(1)).env(WAIT_POLICY, "passive").exec();
+    eprintln!("libtorch's threads will spin while they wait: the program can't be started again: {error}");
 }

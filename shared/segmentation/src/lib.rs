@@ -20,7 +20,7 @@ mod error;
 
 pub use checkpoint::{Checkpoint, ModelFile, Origin};
 pub use data::{Data, Picture};
-pub use device::Device;
+pub use device::{Device, wait_passively};
 pub use error::Error;
 pub use network::Network;
 pub use prediction::Predictor;

@@ -3,6 +3,7 @@
 //! The index says which files match; only those are read. Each leaves a de-identified instance and a verdict with what
 //! tells duplicates and clear arrays: a digest of its pixels, a perceptual hash, a score.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use modiolus_dicom::Attributes;
@@ -67,6 +68,7 @@ impl Stage for FilterStage {
             files.push(FileVerdict { file, verdict });
         }
         progress.tell(ProgressEvent::Units { done: files.len() as u64 });
+        tell_refused(&files, progress);
         publish_kept(&files, job, &mut effects);
         effects.put_json(ObjectKey::Verdicts(job.id()), &Verdicts { files });
         Ok(effects)
@@ -120,6 +122,19 @@ impl FilterStage {
 
 fn unreadable(why: impl Into<String>) -> Refusal {
     Refusal::new(Reason::Unreadable, why)
+}
+
+/// Says how many files were refused for which reason.
+fn tell_refused(files: &[FileVerdict], progress: &Progress) {
+    let mut refused: BTreeMap<Reason, u64> = BTreeMap::new();
+    for file in files {
+        if let Verdict::Refused(refusal) = &file.verdict {
+            *refused.entry(refusal.reason).or_default() += 1;
+        }
+    }
+    for (reason, files) in refused {
+        progress.tell(ProgressEvent::Refused { reason, files });
+    }
 }
 
 /// Kept slices go on in jobs of their own; files with equal content are one slice and go once.

@@ -30,8 +30,11 @@ fn page() -> String {
         let name = property["$ref"].as_str().expect("a section of its own").rsplit('/').next();
         let fields = schema["$defs"][name.expect("a name")]["properties"].as_object().expect("keys");
         let about = sentence(property);
-        write!(page, "\n## `[{section}]`\n\n{about}\n\n| key | environment | meaning |\n| --- | --- | --- |\n")
-            .expect("writing to memory");
+        write!(
+            page,
+            "\n## `[{section}]`\n\n{about}\n\n| key | environment | meaning |\n| --- | --- | --- |\n"
+        )
+        .expect("writing to memory");
         for (key, field) in fields {
             let meaning = sentence(field).replace('|', "\\|");
             let variable = format!("MODIOLUS__{section}__{key}").to_uppercase();
@@ -43,7 +46,12 @@ fn page() -> String {
 }
 
 fn sentence(item: &Value) -> String {
-    item["description"].as_str().expect("every key has a comment").split_whitespace().collect::<Vec<_>>().join(" ")
+    item["description"]
+        .as_str()
+        .expect("every key has a comment")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The comment has to name the default that the program has.

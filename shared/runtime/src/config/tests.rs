@@ -20,7 +20,8 @@ fn load(file: &str, environment: &[(&str, &str)], settings: &[&str]) -> Result<C
 #[test]
 fn later_sources_win() {
     let file = "[broker]\nvirtual_host = \"file\"\nuser = \"file\"\n[worker]\nslots = 3\n";
-    let environment = [("MODIOLUS__BROKER__USER", "env"), ("MODIOLUS__WORKER__SLOTS", "5"), ("MODIOLUS_KEY", "x")];
+    let environment =
+        [("MODIOLUS__BROKER__USER", "env"), ("MODIOLUS__WORKER__SLOTS", "5"), ("MODIOLUS_KEY", "x")];
     let all = load(file, &environment, &["worker.slots=7"]).unwrap();
     assert_eq!(all.broker.address, "amqp://rabbitmq:5672");
     assert_eq!(all.broker.virtual_host, "file");
@@ -82,11 +83,8 @@ fn secrets_come_from_files_and_are_not_shown() {
 fn what_is_missing_or_of_another_form_is_named() {
     let refused = |file: &str| {
         let all = load(file, &[], &[]).unwrap();
-        let errors = [
-            all.broker.settings("infer").err(),
-            all.store.s3_options().err(),
-            all.pseudonyms.secret().err(),
-        ];
+        let errors =
+            [all.broker.settings("infer").err(), all.store.s3_options().err(), all.pseudonyms.secret().err()];
         errors.into_iter().flatten().map(|error| error.to_string()).collect::<Vec<_>>().join("\n")
     };
     let text = refused("");

@@ -180,6 +180,13 @@ impl<T: Into<String>> From<T> for SecretKey {
     }
 }
 
+impl SecretKey {
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey(..)")

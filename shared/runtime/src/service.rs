@@ -1,0 +1,236 @@
+//! What the main of a worker does: read the configuration, connect, work until told to stop.
+//!
+//! A worker's process runs the loop of its stage, marks the jobs of its stage that the broker gave up, and now and then
+//! looks at the joins of unfinished runs. It ends by itself only where trying again can't help (a wrong password, an unknown
+//! key in the configuration), with exit code 1 and a line that says what to do; a broker or store that is not there yet is
+//! waited for. SIGTERM drains: nothing more is taken, jobs end or go back to their queue. A second one ends at once.
+
+mod http;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use clap::{CommandFactory, FromArgMatches};
+use modiolus_broker::{Broker, RabbitMq};
+use modiolus_pipeline::{Fetched, Job, ObjectKey, Read, RunId, Stage, StageName};
+use modiolus_store::{ObjectStore, StoreError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Configuration, ConfigurationError, OpenError};
+use crate::deaths;
+use crate::join::Joins;
+use crate::logging;
+use crate::telemetry::Telemetry;
+use crate::worker::{Worker, WorkerOptions, rest};
+
+/// The first and the longest pause between two attempts to connect, before jitter.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+
+/// How often a process looks at the joins of unfinished runs, about.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What a program is called: see [`program!`](crate::program).
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// `modiolus-STAGE`.
+    pub name: &'static str,
+    /// The version of its package.
+    pub version: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+}
+
+/// The [`Program`] of the package that this is written in.
+#[macro_export]
+macro_rules! program {
+    () => {
+        $crate::service::Program {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            about: env!("CARGO_PKG_DESCRIPTION"),
+        }
+    };
+}
+
+/// The command line of every worker.
+#[derive(Debug, clap::Parser)]
+struct Arguments {
+    /// The configuration [default: modiolus.toml, if it is in the working folder]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A value of the configuration, such as worker.slots=2; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Asks the worker that runs here how it is: exit code 0 if it lives, 1 if not
+    #[arg(long)]
+    health: bool,
+}
+
+/// Why a worker could not start, or not go on.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error("http.listen: {listen} can't be listened on: {error}. Set another address or end who has it")]
+    Listen { listen: SocketAddr, error: io::Error },
+    #[error("the system gives no threads or signals: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the worker of a stage, which `stage` makes from the configuration, until the process is told to stop.
+pub fn main<S: Stage>(
+    program: Program,
+    stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
+) -> ExitCode {
+    let Program { name, version, about } = program;
+    let matches = Arguments::command().name(name).version(version).about(about).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let configuration = match Configuration::load(arguments.config.as_deref(), &arguments.set) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if arguments.health {
+        return http::ask(configuration.http.listen);
+    }
+    logging::init(configuration.log.format, "info");
+    tracing::info!(program = name, version, "starting");
+    match run(&configuration, stage) {
+        Ok(()) => {
+            tracing::info!(program = name, "stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(program = name, %error, "can't work");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run<S: Stage>(
+    configuration: &Configuration,
+    stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
+) -> Result<(), StartError> {
+    let stage = stage(configuration)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(configuration, stage))
+}
+
+async fn serve<S: Stage>(configuration: &Configuration, stage: S) -> Result<(), StartError> {
+    let (name, telemetry, shutdown) = (S::Job::STAGE, Telemetry::default(), CancellationToken::new());
+    stop_on_signal(shutdown.clone())?;
+    http::serve(configuration.http.listen, name, telemetry.clone(), shutdown.clone())
+        .await
+        .map_err(|error| StartError::Listen { listen: configuration.http.listen, error })?;
+    let (store, broker) = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        opened = connect(configuration, name) => opened?,
+    };
+    let port: Arc<dyn Broker> = Arc::new(broker.clone());
+    let joins = Arc::new(Joins::new(store.clone(), port.clone()));
+    let slots = configuration.worker.slots.map_or_else(|| default_slots(name), std::num::NonZeroUsize::get);
+    let options = WorkerOptions { slots, telemetry, ..WorkerOptions::default() };
+    let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
+    tracing::info!(stage = %name, slots, "working");
+    tokio::join!(
+        worker.run(shutdown.clone()),
+        deaths::mark(name, store, port, joins.clone(), shutdown.clone()),
+        sweep(&joins, &shutdown),
+    );
+    // Or the last acks might not arrive, and their jobs be done again.
+    broker.close().await;
+    Ok(())
+}
+
+/// A training has the machine for itself; other jobs share its cores.
+fn default_slots(stage: StageName) -> usize {
+    match stage {
+        StageName::Train => 1,
+        _ => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+    }
+}
+
+/// Waits for store and broker as long as it takes.
+async fn connect(
+    configuration: &Configuration,
+    stage: StageName,
+) -> Result<(Arc<dyn ObjectStore>, RabbitMq), OpenError> {
+    let store = waited_for("store", || async {
+        let store = configuration.open_store()?;
+        reach(&*store).await?;
+        Ok(store)
+    });
+    let broker = waited_for("broker", || configuration.open_broker(stage.as_str()));
+    futures::try_join!(store, broker)
+}
+
+async fn waited_for<T, F>(what: &str, open: impl FnMut() -> F) -> Result<T, OpenError>
+where
+    F: Future<Output = Result<T, OpenError>>,
+{
+    tracing::info!("connecting to the {what}");
+    let [first, longest] = PAUSES;
+    let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(first).with_max_delay(longest);
+    let opening = open.retry(pauses.without_max_times()).when(OpenError::is_retryable);
+    let opened = opening
+        .notify(|error, _| tracing::warn!(%error, "the {what} is not there yet; trying again"))
+        .await?;
+    tracing::info!("connected to the {what}");
+    Ok(opened)
+}
+
+/// Reads an object that isn't there: whether the store answers, knows our key and has the bucket that every stage uses.
+async fn reach(store: &dyn ObjectStore) -> Result<(), StoreError> {
+    let nobody: RunId = "reached".parse().expect("a plain name");
+    let key = ObjectKey::Run(nobody);
+    match store.get(Read::first(key.clone(), 1)).await? {
+        Fetched::Denied(why) => Err(StoreError::refused(key, why)),
+        Fetched::Found(_) | Fetched::Missing => Ok(()),
+    }
+}
+
+/// Completes what a worker found complete but died before saying so. Every process does; twice is harmless.
+async fn sweep(joins: &Joins, shutdown: &CancellationToken) {
+    while !shutdown.is_cancelled() {
+        // Not all at the same time.
+        let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+        rest(SWEEP.mul_f64(0.5 + part), shutdown).await;
+        let swept = tokio::select! {
+            () = shutdown.cancelled() => return,
+            swept = joins.sweep_unfinished() => swept,
+        };
+        if let Err(error) = swept {
+            tracing::warn!(%error, "unfinished runs can't be looked at now; trying again in a minute");
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT drains, the second ends the process at once.
+fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for last in [false, true] {
+            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+            if last {
+                tracing::warn!(
+                    "told to stop a second time: ending at once; jobs in hand come again elsewhere"
+                );
+                std::process::exit(1);
+            }
+            tracing::info!("told to stop: jobs in hand end or go back to their queue");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use modiolus_pipeline::StageName;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Telemetry;
+
+/// The form of the metrics (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long a probe waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Clone)]
+struct Worker {
+    stage: StageName,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+}
+
+/// Answers until the process ends, also while it drains.
+pub(super) async fn serve(
+    listen: SocketAddr,
+    stage: StageName,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let listener = TcpListener::bind(listen).await?;
+    let app = routes(Worker { stage, telemetry, shutdown });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Ok(())
+}
+
+fn routes(worker: Worker) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(worker)
+}
+
+/// Ready is who takes jobs.
+async fn ready(State(worker): State<Worker>) -> (StatusCode, &'static str) {
+    if worker.shutdown.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if worker.telemetry.is_subscribed(worker.stage) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not subscribed: the broker or the store is not there yet\n")
+    }
+}
+
+async fn metrics(State(worker): State<Worker>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPEN_METRICS)], worker.telemetry.text())
+}
+
+/// Asks the worker that listens here whether it lives.
+pub(super) fn ask(listen: SocketAddr) -> ExitCode {
+    let address = SocketAddr::new(reachable(listen.ip()), listen.port());
+    // No proxy: it is this machine.
+    let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).build().new_agent();
+    match agent.get(format!("http://{address}/livez")).call() {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nobody is well at http.listen ({address}): {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Who listens on all addresses is reached on this machine's own.
+fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_is_ready_while_it_takes_jobs_and_tells_its_counts() {
+        let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
+        let stage = StageName::Infer;
+        let worker = Worker { stage, telemetry: telemetry.clone(), shutdown: shutdown.clone() };
+        let status = async || ready(State(worker.clone())).await.0;
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+        telemetry.subscribed(stage, true);
+        assert_eq!(status().await, StatusCode::OK);
+        shutdown.cancel();
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes(worker)).await });
+        let read = move |path: &str| {
+            ureq::get(format!("http://{address}{path}")).call().unwrap().into_body().read_to_string().unwrap()
+        };
+        let page = tokio::task::spawn_blocking(move || read("/livez") + &read("/metrics")).await.unwrap();
+        assert!(
+            page.starts_with("alive\n") && page.contains("modiolus_subscribed{stage=\"infer\"} 1"),
+            "{page}"
+        );
+    }
+}
