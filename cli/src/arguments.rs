@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use modiolus_pipeline::{ModelVersion, Plane};
 
+use crate::cluster::arguments::ClusterCommand;
+
 /// Finds cochlear-implant electrode arrays in CBCT scans, measures them, and learns from corrected masks.
 #[derive(Parser)]
 #[command(name = "modiolus", version, propagate_version = true, arg_required_else_help = true)]
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Evaluate(Evaluate),
     /// List, show, promote or roll back the models of a store
     Models(Models),
+    #[command(flatten)]
+    Cluster(ClusterCommand),
 }
 
 #[derive(Args)]

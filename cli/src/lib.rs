@@ -5,6 +5,7 @@
 //! [`Network`].
 
 mod arguments;
+mod cluster;
 mod evaluate;
 mod failure;
 mod inspect;
@@ -45,6 +46,7 @@ fn dispatch(command: &Command, network: Option<&dyn Network>) -> anyhow::Result<
         Command::Predict(options) => predict::predict(options, network::required(network)?),
         Command::Evaluate(options) => evaluate::evaluate(options),
         Command::Models(options) => models::models(options, network),
+        Command::Cluster(command) => cluster::run(command, network),
     }
 }
 
@@ -53,6 +55,8 @@ fn needs_network(command: &Command) -> bool {
         Command::Run(options) => options.until != Some(Until::Filter),
         Command::Train(_) | Command::Predict(_) => true,
         Command::Models(options) => matches!(options.action, ModelsAction::Promote { .. }),
+        // Submitting may: it goes on in the sibling when it does.
+        Command::Cluster(_) => false,
         Command::Inspect(_) | Command::Phantom(_) | Command::Evaluate(_) => false,
     }
 }

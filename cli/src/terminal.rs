@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -31,7 +31,7 @@ pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
 
 /// How far a long task is. Shared between threads.
 pub(crate) struct Bar {
-    label: String,
+    label: Mutex<String>,
     unit: &'static str,
     done: AtomicU64,
     total: AtomicU64,
@@ -51,7 +51,20 @@ impl Bar {
             bar
         });
         let (done, total) = (AtomicU64::new(0), AtomicU64::new(total));
-        Self { label: label.to_owned(), unit, done, total, bar, last: Mutex::new(Instant::now()) }
+        let label = Mutex::new(label.to_owned());
+        Self { label, unit, done, total, bar, last: Mutex::new(Instant::now()) }
+    }
+
+    /// Says something else before the number of units from now on.
+    pub(crate) fn relabel(&self, label: &str) {
+        label.clone_into(&mut self.label());
+        if let Some(bar) = &self.bar {
+            bar.set_message(label.to_owned());
+        }
+    }
+
+    fn label(&self) -> MutexGuard<'_, String> {
+        self.label.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// So many more units are known to be coming.
@@ -83,8 +96,8 @@ impl Bar {
     fn text(&self) -> String {
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
         match total {
-            0 => format!("{}: {done} {}", self.label, self.unit),
-            _ => format!("{}: {done} of {total} {}", self.label, self.unit),
+            0 => format!("{}: {done} {}", self.label(), self.unit),
+            _ => format!("{}: {done} of {total} {}", self.label(), self.unit),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use modiolus_tests::{Finished, modiolus, scans};
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 21] = [
     &["inspect"],
     &["run"],
     &["phantom"],
@@ -17,6 +17,16 @@ const COMMANDS: [&[&str]; 11] = [
     &["models", "show"],
     &["models", "promote"],
     &["models", "rollback"],
+    &["submit"],
+    &["status"],
+    &["watch"],
+    &["fetch"],
+    &["dead"],
+    &["dead", "list"],
+    &["dead", "show"],
+    &["dead", "replay"],
+    &["dead", "drop"],
+    &["doctor"],
 ];
 
 #[test]
@@ -37,7 +47,7 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn wrong_usage_is_exit_code_2_and_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let wrong: [&[&str]; 15] = [
+    let wrong: [&[&str]; 21] = [
         &[],
         &["frobnicate"],
         &["inspect"],
@@ -53,6 +63,12 @@ fn wrong_usage_is_exit_code_2_and_touches_nothing() {
         &["train", "--images", ".", "--masks", ".", "--output", "out", "--group-by", "("],
         &["evaluate", "--truth", ".", "--masks", ".", "--spacing-mm", "-1"],
         &["models", "frobnicate"],
+        &["submit"],
+        &["submit", "s3://models/x"],
+        &["submit", ".", "--name", "a/b"],
+        &["fetch", "r-1"],
+        &["watch"],
+        &["dead", "drop"],
     ];
     for arguments in wrong {
         let said = Finished::of(modiolus().args(arguments).current_dir(folder.path())).with_code(2);

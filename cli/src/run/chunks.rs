@@ -1,7 +1,7 @@
 //! A delivery cut into chunks, each with its first job.
 
 use modiolus_pipeline::job::Wanted;
-use modiolus_pipeline::job::ingest::{IngestJob, ListedFile, Listing};
+use modiolus_pipeline::job::ingest::{Delivery, IngestJob, ListedFile, Listing};
 use modiolus_pipeline::{Digest, JobId, Message, ObjectKey};
 use modiolus_store::Puts;
 
@@ -21,16 +21,22 @@ pub(crate) struct Chunks {
     pub(crate) first: Vec<Message>,
     /// The listings that these jobs read.
     pub(crate) listings: Puts,
+    /// The top folder in which each begins.
+    pub(crate) folders: Vec<String>,
 }
 
 impl Chunks {
-    /// Cuts files (ordered by path) into chunks.
-    pub(crate) fn of(files: Vec<ListedFile>, wanted: &Wanted) -> Self {
-        let mut chunks = Self { first: Vec::new(), listings: Vec::new() };
+    /// Cuts files (ordered by the paths that people see) into chunks.
+    pub(crate) fn of(files: Vec<ListedFile>, wanted: &Wanted, delivery: &Delivery) -> Self {
+        let folder_of = |file: &ListedFile| folder(delivery.shown(&file.path)).to_owned();
+        let mut chunks = Self { first: Vec::new(), listings: Vec::new(), folders: Vec::new() };
         let mut files = files.into_iter().peekable();
         let mut listing = Vec::new();
         while let Some(file) = files.next() {
-            let ends_folder = files.peek().is_none_or(|next| folder(&next.path) != folder(&file.path));
+            let ends_folder = files.peek().is_none_or(|next| folder_of(next) != folder_of(&file));
+            if listing.is_empty() {
+                chunks.folders.push(top_folder(delivery.shown(&file.path)).to_owned());
+            }
             listing.push(file);
             if listing.len() >= MAX_FILES || (ends_folder && listing.len() >= MIN_FILES) {
                 chunks.push(std::mem::take(&mut listing), wanted);
@@ -55,6 +61,11 @@ impl Chunks {
     }
 }
 
+/// The first folder of a path below the scans' folder; "." for a file in the scans' folder itself.
+fn top_folder(path: &str) -> &str {
+    path.split_once('/').map_or(".", |(folder, _)| folder)
+}
+
 /// The jobs' ids.
 pub(crate) fn ids(messages: &[Message]) -> Vec<JobId> {
     messages.iter().map(|message| message.id.clone()).collect()
@@ -67,7 +78,10 @@ mod tests {
     use super::*;
 
     fn files(names: impl IntoIterator<Item = String>) -> Vec<ListedFile> {
-        names.into_iter().map(|path| ListedFile { path, length: 1, modified: 0, unreadable: None }).collect()
+        names
+            .into_iter()
+            .map(|path| ListedFile { path, length: 1, modified: 0, start: None, unreadable: None })
+            .collect()
     }
 
     fn wanted() -> Wanted {
@@ -78,15 +92,25 @@ mod tests {
     fn chunks_are_bounded_and_end_with_their_folder() {
         let one = (0..300).map(|n| format!("a/{n:04}"));
         let two = (0..40).map(|n| format!("b/{n:04}"));
-        let chunks = Chunks::of(files(one.clone().chain(two)), &wanted());
+        let chunks = Chunks::of(files(one.clone().chain(two)), &wanted(), &Delivery::InPlace);
         assert_eq!(chunks.first.len(), 4);
-        let changed = Chunks::of(files(one.chain(["b/x".to_owned()])), &wanted());
+        let changed = Chunks::of(files(one.chain(["b/x".to_owned()])), &wanted(), &Delivery::InPlace);
         assert_eq!(changed.first[..3], chunks.first[..3]);
         assert_ne!(changed.digest(), chunks.digest());
     }
 
     #[test]
+    fn an_upload_is_cut_as_its_folder_is() {
+        let paths = || (0..200).map(|n| format!("{}/{n:04}", if n < 170 { "a" } else { "b" }));
+        let plain = Chunks::of(files(paths()), &wanted(), &Delivery::InPlace);
+        let uploaded = paths().map(|path| format!("{}/{path}", Digest::of(&path).short(32)));
+        let uploaded = Chunks::of(files(uploaded), &wanted(), &Delivery::Uploaded);
+        assert_eq!((plain.first.len(), &plain.folders), (3, &vec!["a".into(), "a".into(), "b".into()]));
+        assert_eq!((uploaded.first.len(), &uploaded.folders), (3, &plain.folders));
+    }
+
+    #[test]
     fn an_empty_delivery_has_no_chunks() {
-        assert!(Chunks::of(Vec::new(), &wanted()).first.is_empty());
+        assert!(Chunks::of(Vec::new(), &wanted(), &Delivery::InPlace).first.is_empty());
     }
 }

@@ -4,23 +4,25 @@
 //! store lies in the output's `.modiolus`. When the run is complete, its objects are copied out under names for people.
 
 mod annotations;
-mod chunks;
+pub(crate) mod chunks;
 pub(crate) mod names;
 pub(crate) mod objects;
-mod progress;
+pub(crate) mod progress;
 mod report;
-mod rows;
-mod summary;
-mod tree;
+pub(crate) mod results;
+pub(crate) mod rows;
+pub(crate) mod summary;
+pub(crate) mod tree;
 pub(crate) mod walk;
 
 use std::fs;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
 use modiolus_pipeline::job::Wanted;
+use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
@@ -31,7 +33,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::{Run, Until};
 use crate::models;
 use crate::network::{self, Network};
-use crate::output;
 use crate::place::{FOLDER, Place};
 use crate::terminal;
 
@@ -96,7 +97,7 @@ impl<'a> Job<'a> {
         let wanted = Wanted { plane: self.options.plane, model: self.model.clone() };
         let files = walk::walk(&self.options.scans, &self.options.output)?;
         let total = files.len();
-        let chunks = Chunks::of(files, &wanted);
+        let chunks = Chunks::of(files, &wanted, &Delivery::InPlace);
         let run = RunId::derived(&chunks.digest());
         let inputs = self.inputs(&run)?;
         let inventory_path = self.place.folder().join("output.json");
@@ -106,7 +107,7 @@ impl<'a> Job<'a> {
                 "Nothing to do: {} is complete and the scans haven't changed.",
                 self.options.output.display()
             );
-            return self.print_earlier();
+            return results::print_earlier(&self.options.output, self.options.json);
         }
 
         self.store.put_many(chunks.listings).await?;
@@ -120,11 +121,11 @@ impl<'a> Job<'a> {
         let plane = self.options.plane.name().to_owned();
         let model = self.model.as_ref().map(ToString::to_string);
         let summary = Summary::of(run.as_str(), &plane, model, rows, annotations);
-        self.write(&summary, &mut tree)?;
+        results::write(&summary, &mut tree)?;
         let inventory = tree.finish(&earlier, inputs);
         fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
             .with_context(|| format!("{} can't be written", inventory_path.display()))?;
-        self.print(&summary)
+        results::print(&summary, &self.options.output, self.options.json)
     }
 }
 
@@ -150,6 +151,7 @@ impl Job<'_> {
             model: self.model.as_ref(),
             secret: &self.secret,
             keep_patient_ids: self.options.keep_patient_ids,
+            delivery: &Delivery::InPlace,
         }
     }
 
@@ -195,52 +197,5 @@ impl Job<'_> {
                 .await?;
         }
         annotations::outcomes(annotations, model, &*self.store, tree).await
-    }
-
-    fn write(&self, summary: &Summary, tree: &mut Tree<'_>) -> Result<()> {
-        tree.stream("summary.csv", |file| summary.csv(file))?;
-        tree.stream("summary.json", |file| Ok(serde_json::to_writer_pretty(file, summary)?))?;
-        tree.stream("index.html", |file| report::page(summary, file))
-    }
-
-    /// Says what was found; a failed file or a refused annotation is a failure of the command, after everything else was
-    /// done.
-    fn print(&self, summary: &Summary) -> Result<()> {
-        if self.options.json {
-            output::json(summary)?;
-        }
-        let counts = &summary.counts;
-        let refused: usize = counts.refused.values().sum();
-        terminal::say(&format!(
-            "{} files of {} patients: {} slices kept ({} duplicates), {refused} files refused, {} failed.",
-            counts.files,
-            summary.patients.len(),
-            counts.kept,
-            counts.duplicates,
-            counts.failed
-        ));
-        terminal::say(&format!("The report: {}", self.options.output.join("index.html").display()));
-        let bad: Vec<&Annotation> = summary.annotations.iter().filter(|a| a.verdict == "refused").collect();
-        for annotation in &bad {
-            terminal::say(&format!("The annotation {} was not used: {}.", annotation.file, annotation.why));
-        }
-        if counts.failed > 0 {
-            bail!("{} files failed: summary.csv names them and why", counts.failed);
-        }
-        if !bad.is_empty() {
-            bail!("{} annotations were not used", bad.len());
-        }
-        Ok(())
-    }
-
-    /// What a complete output already says.
-    fn print_earlier(&self) -> Result<()> {
-        if self.options.json {
-            let path = self.options.output.join("summary.json");
-            let json =
-                fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-            output::line(&json)?;
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
+use futures::stream::{StreamExt, TryStreamExt, iter};
 use modiolus_dicom::attributes::Attributes;
 use modiolus_dicom::decide;
 use modiolus_dicom::deidentify::Deidentifier;
@@ -10,6 +11,7 @@ use modiolus_dicom::index::{Index, IndexEntry};
 use modiolus_imaging::fingerprint::PerceptualHash;
 use modiolus_imaging::measure::Measurements;
 use modiolus_pipeline::job::filter::FilterJob;
+use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::verdict::{KeptSlice, Verdict, Verdicts};
 use modiolus_pipeline::{
@@ -20,6 +22,9 @@ use serde::Serialize;
 
 use super::names::{self, Stems};
 use super::objects;
+
+/// How many chunks are read at once: a store on another machine takes its time to answer.
+const AT_A_TIME: usize = 8;
 
 /// One input file, as it stands in `summary.csv` and `summary.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -64,23 +69,25 @@ pub(crate) struct Gathering<'a> {
     pub(crate) model: Option<&'a ModelVersion>,
     pub(crate) secret: &'a Secret,
     pub(crate) keep_patient_ids: bool,
+    pub(crate) delivery: &'a Delivery,
 }
 
 impl Gathering<'_> {
     /// The rows of all files, ordered by path.
     pub(crate) async fn rows(&self, manifest: &RunManifest) -> Result<Vec<Row>> {
         let deidentifier = Deidentifier::new(self.secret);
-        let mut rows = Vec::new();
-        for (chunk, first) in (0..).zip(&manifest.chunks) {
-            self.chunk(chunk, first, &deidentifier, &mut rows).await?;
-        }
+        let chunks: Vec<_> = (0..)
+            .zip(&manifest.chunks)
+            .map(|(chunk, first)| self.chunk(chunk, first, &deidentifier))
+            .collect();
+        let mut rows = iter(chunks).buffered(AT_A_TIME).try_concat().await?;
         rows.sort_by(|a, b| a.path.cmp(&b.path));
         name_stems(&mut rows);
         mark_duplicates(&mut rows);
         Ok(rows)
     }
 
-    async fn chunk(&self, chunk: u32, first: &JobId, ids: &Deidentifier, rows: &mut Vec<Row>) -> Result<()> {
+    async fn chunk(&self, chunk: u32, first: &JobId, ids: &Deidentifier) -> Result<Vec<Row>> {
         if let Outcome::Failed { code, message } = self.outcome(chunk, first).await? {
             bail!("the files of chunk {chunk} could not be indexed ({code}): {message}");
         }
@@ -92,11 +99,8 @@ impl Gathering<'_> {
             let job: FilterJob = message.job()?;
             self.judged(chunk, &message.id, &job, &mut verdicts).await?;
         }
-        for (position, entry) in (0..).zip(index.entries) {
-            let judged = verdicts.remove(&position);
-            rows.push(self.row(entry, judged, ids));
-        }
-        Ok(())
+        let entries = (0u32..).zip(index.entries);
+        entries.map(|(position, entry)| self.row(entry, verdicts.remove(&position), ids)).collect()
     }
 
     /// What filter, preprocess and infer said of the files of one filter job.
@@ -114,13 +118,12 @@ impl Gathering<'_> {
         }
         let failures = self.later_failures(chunk, id).await?;
         let said: Verdicts = objects::json(self.store, ObjectKey::Verdicts(id.clone())).await?;
-        for file in said.files {
+        let measured = iter(&said.files).map(|file| self.measured(&file.verdict));
+        let measured: Vec<_> = measured.buffered(AT_A_TIME).try_collect().await?;
+        for (file, measured) in said.files.into_iter().zip(measured) {
             let judged = match file.verdict {
                 Verdict::Refused(refusal) => Judged::Refused(refusal.reason.code().into(), refusal.detail),
-                Verdict::Kept(kept) => {
-                    let measured = self.measurements(&kept).await?;
-                    Judged::Kept(Box::new(kept), measured)
-                }
+                Verdict::Kept(kept) => Judged::Kept(Box::new(kept), measured),
             };
             let judged = match (judged, failures.first()) {
                 (Judged::Kept(_, None), Some((code, message))) if self.model.is_some() => {
@@ -133,8 +136,8 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    async fn measurements(&self, kept: &KeptSlice) -> Result<Option<Measurements>> {
-        let Some(model) = self.model else { return Ok(None) };
+    async fn measured(&self, verdict: &Verdict) -> Result<Option<Measurements>> {
+        let (Verdict::Kept(kept), Some(model)) = (verdict, self.model) else { return Ok(None) };
         objects::json_if_there(
             self.store,
             ObjectKey::Measurements(model.clone(), kept.patient.clone(), kept.slice.clone()),
@@ -167,8 +170,8 @@ impl Gathering<'_> {
             .outcome)
     }
 
-    fn row(&self, entry: IndexEntry, judged: Option<Judged>, ids: &Deidentifier) -> Row {
-        let mut row = Row::refused(entry.path);
+    fn row(&self, entry: IndexEntry, judged: Option<Judged>, ids: &Deidentifier) -> Result<Row> {
+        let mut row = Row::refused(self.delivery.shown(&entry.path).to_owned());
         if let Some(attributes) = &entry.attributes {
             self.describe(&mut row, attributes, ids);
         }
@@ -184,9 +187,15 @@ impl Gathering<'_> {
             Judged::Failed { code, message } => {
                 (row.verdict, row.reason, row.detail) = ("failed", code, message)
             }
-            Judged::Kept(kept, measured) => row.keep(*kept, measured),
+            Judged::Kept(kept, measured) => {
+                let id = entry.attributes.map(|attributes| attributes.patient_id).unwrap_or_default();
+                if self.secret.patient(&id) != kept.patient {
+                    bail!("the key of the pseudonyms is another than the one that filter had: use that one");
+                }
+                row.keep(*kept, measured);
+            }
         }
-        row
+        Ok(row)
     }
 
     fn describe(&self, row: &mut Row, attributes: &Attributes, ids: &Deidentifier) {

@@ -94,7 +94,7 @@ impl Walker<'_> {
             bail!("more than {MAX_FILES} files: run the patients' folders one after another");
         }
         let path = escape_path(path.strip_prefix(self.root).unwrap_or(path));
-        self.files.push(ListedFile { path, length, modified, unreadable });
+        self.files.push(ListedFile { path, length, modified, start: None, unreadable });
         Ok(())
     }
 }

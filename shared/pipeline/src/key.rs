@@ -55,6 +55,8 @@ pub enum ObjectKey {
     Scan(String),
     /// The files of one chunk, named by the digest of the listing.
     Listing(Digest),
+    /// What was submitted as a run (JSON).
+    Submission(RunId),
     /// What ingest read from the files of one chunk.
     Index(JobId),
     /// A de-identified slice of the wanted plane (DICOM).
@@ -125,7 +127,7 @@ impl ObjectKey {
     /// The bucket that the object lies in.
     pub fn bucket(&self) -> Bucket {
         match self {
-            Self::Scan(_) | Self::Listing(_) | Self::Index(_) => Bucket::Incoming,
+            Self::Scan(_) | Self::Listing(_) | Self::Submission(_) | Self::Index(_) => Bucket::Incoming,
             Self::Instance(..) | Self::Image(..) | Self::Prepared(..) | Self::Frame(..) => Bucket::Scans,
             Self::Annotation(_) | Self::AnnotationVerdict(..) | Self::Sample(_) | Self::Dataset(_) => {
                 Bucket::Datasets
@@ -155,6 +157,7 @@ impl ObjectKey {
         match self {
             Self::Scan(path) => format!("{SCANS_PREFIX}{path}"),
             Self::Listing(digest) => format!("listings/{digest}.json"),
+            Self::Submission(run) => format!("{SUBMISSIONS_PREFIX}{run}.json"),
             Self::Index(job) => format!("index/{job}.json"),
             Self::Instance(patient, slice) => format!("{patient}/{slice}.dcm"),
             Self::Image(patient, slice) => format!("{patient}/{slice}.png"),
@@ -191,15 +194,23 @@ impl ObjectKey {
 /// Where delivered files lie in `incoming`.
 pub const SCANS_PREFIX: &str = "scans/";
 
+/// Where the submissions lie in `incoming`.
+pub const SUBMISSIONS_PREFIX: &str = "submissions/";
+
 /// Where the versions of models lie in `models`.
 pub const MODELS_PREFIX: &str = "versions/";
 
 /// Where the names of unfinished runs lie in `runs`; no object of a run starts so, whatever the run is called.
 pub const UNFINISHED_PREFIX: &str = "unfinished/runs/";
 
+/// Where the markers of a run lie in `runs`.
+pub fn run_markers_prefix(run: &RunId) -> String {
+    format!("{run}/jobs/")
+}
+
 /// Where the markers of a chunk lie in `runs`.
 pub fn markers_prefix(run: &RunId, chunk: u32) -> String {
-    format!("{run}/jobs/{chunk:06}/")
+    format!("{}{chunk:06}/", run_markers_prefix(run))
 }
 
 /// Where the finished chunks of a run lie in `runs`.

@@ -1,6 +1,9 @@
 //! The buckets of an installation.
 
+use std::time::Duration;
+
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
     CreateBucketConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter,
@@ -13,6 +16,9 @@ use crate::StoreError;
 
 /// The days after which the parts of an upload that was never finished are removed.
 const UNFINISHED_DAYS: i32 = 1;
+
+/// A key that no object has.
+const NO_OBJECT: &str = "no-object/what-time-is-it";
 
 impl S3Store {
     /// Makes the buckets that are not there, and has the store remove uploads that were never finished. May run twice, and
@@ -46,6 +52,17 @@ impl S3Store {
             Err(error) if matches!(answer(&error), Answer::NoObject | Answer::NoBucket) => Ok(false),
             Err(error) => Err(store_error(bucket, &name, &error)),
         }
+    }
+
+    /// The server's clock, as time since 1970; `None` where the server can't be reached or doesn't tell.
+    pub async fn clock(&self) -> Option<Duration> {
+        let _turn = self.turn().await;
+        // Only an error shows the answer's headers; this one asks for what never is.
+        let request = self.client.get_object().bucket(self.options.bucket_name(Bucket::Runs)).key(NO_OBJECT);
+        let error = request.send().await.err()?;
+        let date = error.raw_response()?.headers().get("date")?;
+        let date = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
+        Some(Duration::from_secs(u64::try_from(date.secs()).ok()?))
     }
 
     /// Whether it was made just now, and not by somebody else meanwhile.

@@ -47,6 +47,18 @@ async fn keeps_on_a_garage_that_flushes_what_every_store_promises() {
 }
 
 #[tokio::test]
+async fn garage_tells_its_time_to_everyone_and_a_server_that_is_away_to_nobody() {
+    let Some(garage) = Garage::start() else { return };
+    let ours = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    for secret_key in [garage.options().secret_key, "wrong".into()] {
+        let theirs = store(S3Options { secret_key, ..garage.options() }).clock().await.unwrap();
+        assert!(theirs.as_secs().abs_diff(ours.as_secs()) < 60, "{theirs:?} {ours:?}");
+    }
+    let away = S3Options { attempts: 1, ..S3Options::new("http://127.0.0.1:1", "GK0", "away") };
+    assert_eq!(store(away).clock().await, None);
+}
+
+#[tokio::test]
 async fn garage_gets_buckets_and_their_rules_once() {
     let Some(garage) = Garage::start() else { return };
     let other = store(S3Options { bucket_prefix: "other-".into(), ..garage.options() });

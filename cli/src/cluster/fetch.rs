@@ -1,0 +1,91 @@
+//! `modiolus fetch`: the results of a run, as `modiolus run` would have left them.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use modiolus_pipeline::job::ingest::Submission;
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::{Digest, ObjectKey, RunId, Secret};
+use modiolus_runtime::RunOutcome;
+use modiolus_runtime::config::Configuration;
+use modiolus_store::ObjectStore;
+
+use super::arguments::Fetch;
+use super::runs::RunState;
+use super::submit::joins;
+use super::{Cluster, USER};
+use crate::place::{FOLDER, Place};
+use crate::run::rows::Gathering;
+use crate::run::summary::Summary;
+use crate::run::tree::{Inventory, Tree};
+use crate::run::{objects, results};
+
+/// Gathers a finished run's objects under names for people.
+pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
+    let configuration = options.at.configuration()?;
+    let secret = configuration.pseudonyms.secret()?;
+    let store = configuration.open_store()?;
+    let run = &options.run;
+    let manifest: Option<RunManifest> = objects::json_if_there(&*store, ObjectKey::Run(run.clone())).await?;
+    let manifest = manifest.with_context(|| format!("there is no run {run}: see `modiolus status`"))?;
+    let wanted = manifest.wanted.clone();
+    let wanted = wanted.with_context(|| format!("{run} is a training: it has no files to fetch"))?;
+    let submission: Submission = objects::json(&*store, ObjectKey::Submission(run.clone())).await?;
+    let outcome = outcome(&configuration, &*store, run).await?;
+
+    fs::create_dir_all(&options.output)
+        .with_context(|| format!("{} can't be made", options.output.display()))?;
+    let place = Place::open(&options.output.join(FOLDER))?;
+    let inventory_path = place.folder().join("output.json");
+    let earlier = Inventory::read(&inventory_path);
+    let inputs = inputs(options, &secret, &outcome);
+    if earlier.is_whole(&options.output, &inputs) {
+        eprintln!("Nothing to do: {} has all of {run}.", options.output.display());
+        return results::print_earlier(&options.output, options.json);
+    }
+    let (model, keep_patient_ids) = (wanted.model.as_ref(), options.keep_patient_ids);
+    let (store, delivery) = (&*store, &submission.delivery);
+    let gathering = Gathering { store, run, model, secret: &secret, keep_patient_ids, delivery };
+    let rows = gathering.rows(&manifest).await?;
+    let mut tree = Tree::new(&options.output);
+    tree.copy_slices(store, &rows, model).await?;
+    let plane = wanted.plane.name().to_owned();
+    let summary = Summary::of(run.as_str(), &plane, model.map(ToString::to_string), rows, Vec::new());
+    results::write(&summary, &mut tree)?;
+    let inventory = tree.finish(&earlier, inputs);
+    fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
+        .with_context(|| format!("{} can't be written", inventory_path.display()))?;
+    results::print(&summary, &options.output, options.json)
+}
+
+/// How the run ended. Where nobody has said so yet, looks whether it has; only for that is the broker needed.
+async fn outcome(configuration: &Configuration, store: &dyn ObjectStore, run: &RunId) -> Result<RunOutcome> {
+    if let Some(outcome) = objects::json_if_there(store, ObjectKey::RunDone(run.clone())).await? {
+        return Ok(outcome);
+    }
+    let broker = configuration.open_broker(USER).await?;
+    let cluster = Cluster { broker, store: configuration.open_store()? };
+    if let Some(outcome) = joins(&cluster).sweep(run).await? {
+        cluster.broker.close().await;
+        return Ok(outcome);
+    }
+    let (done, chunks) =
+        RunState::read(store, run).await?.map_or((0, 0), |state| (state.chunks_done, state.chunks));
+    bail!("{run} is not done yet: {done} of {chunks} chunks are; `modiolus watch {run}` waits for it")
+}
+
+/// A digest of everything that the output depends on.
+fn inputs(options: &Fetch, secret: &Secret, outcome: &RunOutcome) -> Digest {
+    let parts = [
+        options.run.as_str().to_owned(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+        options.keep_patient_ids.to_string(),
+        secret.patient("").to_string(),
+        Digest::of_json(outcome).to_string(),
+    ];
+    Digest::of_parts(parts.iter().map(String::as_bytes))
+}
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

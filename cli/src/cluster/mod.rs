@@ -1,0 +1,81 @@
+//! The commands for a cluster: its broker carries the jobs, its store has the objects, and other programs do the work.
+//!
+//! Nothing here is needed while a run works: a command that is killed is started again, and goes on.
+
+pub(crate) mod arguments;
+mod dead;
+mod doctor;
+mod fetch;
+mod probe;
+mod runs;
+mod source;
+mod start;
+mod status;
+mod submit;
+mod upload;
+mod wait;
+mod watch;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use modiolus_broker::RabbitMq;
+use modiolus_runtime::config::Configuration;
+use modiolus_store::ObjectStore;
+
+use crate::network::Network;
+use arguments::{At, ClusterCommand};
+
+/// The broker's user whom the configuration needn't name.
+const USER: &str = "operator";
+
+/// Does what a command says.
+pub(crate) fn run(command: &ClusterCommand, network: Option<&dyn Network>) -> Result<()> {
+    match command {
+        ClusterCommand::Submit(options) => block_on(submit::submit(options, network)),
+        ClusterCommand::Status(options) => block_on(status::status(options)),
+        ClusterCommand::Watch(options) => block_on(watch::watch(options)),
+        ClusterCommand::Fetch(options) => block_on(fetch::fetch(options)),
+        ClusterCommand::Dead(options) => block_on(dead::dead(options)),
+        ClusterCommand::Doctor(options) => block_on(doctor::doctor(options)),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    let done = runtime.block_on(work);
+    // A broker that does not answer any more must not keep the command from its end.
+    runtime.shutdown_background();
+    done
+}
+
+impl At {
+    /// What the file, the environment and the options say.
+    fn configuration(&self) -> Result<Configuration> {
+        Ok(Configuration::load(self.config.as_deref(), &self.set)?)
+    }
+}
+
+/// A cluster, as far as most commands need it.
+struct Cluster {
+    broker: RabbitMq,
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Cluster {
+    async fn open(at: &At) -> Result<Self> {
+        let configuration = at.configuration()?;
+        let store = configuration.open_store()?;
+        let broker = configuration.open_broker(USER).await;
+        let broker = broker.context("see `modiolus doctor`")?;
+        Ok(Self { broker, store })
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,138 @@
+//! How far a run is, read from the store.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use modiolus_pipeline::job::ingest::Submission;
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::key::{chunks_done_prefix, run_markers_prefix};
+use modiolus_pipeline::{Bucket, Fetched, JobId, ModelVersion, ObjectKey, Read, RunId, StageName};
+use modiolus_runtime::{FailedJob, RunOutcome};
+use modiolus_store::ObjectStore;
+use serde::Serialize;
+
+use crate::run::objects;
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunState {
+    pub(crate) run: RunId,
+    pub(crate) state: State,
+    /// When it was submitted, in seconds since 1970; a training was not.
+    pub(crate) submitted: Option<i64>,
+    pub(crate) files: Option<u64>,
+    /// The wanted plane; a training wants none.
+    pub(crate) plane: Option<String>,
+    pub(crate) model: Option<ModelVersion>,
+    pub(crate) chunks: usize,
+    pub(crate) chunks_done: usize,
+    /// The jobs that were given up, of the chunks that are done.
+    pub(crate) failed: Vec<FailedJob>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    /// It was submitted, but its submitter was stopped before it could start it.
+    NotStarted,
+    Running,
+    Done,
+}
+
+impl RunState {
+    /// A run as the store has it, `None` where there is no such run.
+    pub(crate) async fn read(store: &dyn ObjectStore, run: &RunId) -> Result<Option<Self>> {
+        let submission: Option<Submission> =
+            objects::json_if_there(store, ObjectKey::Submission(run.clone())).await?;
+        let manifest: Option<RunManifest> =
+            objects::json_if_there(store, ObjectKey::Run(run.clone())).await?;
+        if submission.is_none() && manifest.is_none() {
+            return Ok(None);
+        }
+        let state = State::NotStarted;
+        let (chunks, wanted) = match manifest {
+            Some(manifest) => (Some(manifest.chunks.len()), manifest.wanted),
+            None => (None, None),
+        };
+        let mut of = Self {
+            run: run.clone(),
+            state,
+            submitted: submission.as_ref().map(|submission| submission.submitted),
+            files: submission.as_ref().map(|submission| submission.files),
+            plane: wanted.as_ref().map(|wanted| wanted.plane.name().to_owned()),
+            model: wanted.and_then(|wanted| wanted.model),
+            chunks: chunks.unwrap_or_default(),
+            chunks_done: 0,
+            failed: Vec::new(),
+        };
+        if chunks.is_some() {
+            of.look(store).await?;
+        }
+        Ok(Some(of))
+    }
+
+    async fn look(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        let outcome: Option<RunOutcome> =
+            objects::json_if_there(store, ObjectKey::RunDone(self.run.clone())).await?;
+        if let Some(outcome) = outcome {
+            (self.state, self.chunks_done, self.failed) = (State::Done, self.chunks, outcome.failed);
+            return Ok(());
+        }
+        let done = store.list(Bucket::Runs, &chunks_done_prefix(&self.run)).await?;
+        (self.state, self.chunks_done) = (State::Running, done.len());
+        let chunks = done.iter().filter_map(|path| path.rsplit('/').next()?.parse().ok());
+        let reads: Vec<Read> =
+            chunks.map(|chunk| Read::whole(ObjectKey::ChunkDone(self.run.clone(), chunk))).collect();
+        for fetched in store.get_many(&reads).await {
+            // One that was torn is written again by the next who looks.
+            if let Fetched::Found(object) = fetched?
+                && let Ok(failed) = serde_json::from_slice::<Vec<FailedJob>>(&object.bytes)
+            {
+                self.failed.extend(failed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The jobs of a run that have ended, done or given up: each with its chunk and its stage.
+pub(crate) async fn ended_jobs(store: &dyn ObjectStore, run: &RunId) -> Result<Vec<(u32, StageName, JobId)>> {
+    let prefix = run_markers_prefix(run);
+    let paths = store.list(Bucket::Runs, &prefix).await?;
+    Ok(paths.iter().filter_map(|path| job_of(path.strip_prefix(&prefix)?)).collect())
+}
+
+/// How many jobs of a run have ended, by stage.
+pub(crate) async fn ended_by_stage(
+    store: &dyn ObjectStore,
+    run: &RunId,
+) -> Result<BTreeMap<StageName, usize>> {
+    let mut stages = BTreeMap::new();
+    for (_, stage, _) in ended_jobs(store, run).await? {
+        *stages.entry(stage).or_default() += 1;
+    }
+    Ok(stages)
+}
+
+/// `000007/filter-0123.json`.
+fn job_of(path: &str) -> Option<(u32, StageName, JobId)> {
+    let (chunk, job) = path.strip_suffix(".json")?.split_once('/')?;
+    let stage = job.split('-').next()?.parse().ok()?;
+    Some((chunk.parse().ok()?, stage, job.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_says_whose_it_is() {
+        let run: RunId = "r-1".parse().unwrap();
+        let job: JobId = "filter-0123".parse().unwrap();
+        let path = ObjectKey::Marker(run.clone(), 7, job.clone()).path();
+        let found = job_of(path.strip_prefix(&run_markers_prefix(&run)).unwrap());
+        assert_eq!(found, Some((7, StageName::Filter, job)));
+        assert_eq!(job_of("7/nonsense"), None);
+    }
+}

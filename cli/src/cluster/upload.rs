@@ -1,0 +1,229 @@
+//! Files into the store: those of a folder, only what is not there yet; or those that somebody has put there.
+//!
+//! An uploaded file lies below the digest of its content. So two deliveries never meet whatever their files are called, an
+//! object never changes once it is there, and starting again uploads what is missing and nothing else.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use futures::stream::{StreamExt, TryStreamExt, iter};
+use modiolus_pipeline::job::ingest::ListedFile;
+use modiolus_pipeline::key::SCANS_PREFIX;
+use modiolus_pipeline::{Bucket, Digest, Fetched, ObjectKey, Read};
+use modiolus_store::{FolderStore, MAX_KEY_BYTES, ObjectStore};
+use tokio::sync::Semaphore;
+
+use crate::terminal::Bar;
+
+/// How many files are under way at once.
+const FILES_AT_ONCE: usize = 16;
+
+/// How many bytes of files are in memory at once, in KiB; a longer file goes alone.
+const KIB_AT_ONCE: u32 = 256 * 1024;
+
+/// How many hexadecimal digits of its digest stand before a file's path: enough for all files that there will ever be,
+/// and short, since the store's keys are.
+const DIGITS: usize = 32;
+
+/// What stands there for a file that could not be read.
+const UNREADABLE: &str = "unreadable";
+
+/// How much of a file that is there already is read to tell it from another of the same name and length: its header, which
+/// has its SOPInstanceUID.
+const START_BYTES: u64 = 8 * 1024;
+
+/// What an upload came to.
+#[derive(Debug)]
+pub(crate) struct Uploaded {
+    /// The files as they are listed for the cluster, in the order of the walk.
+    pub(crate) files: Vec<ListedFile>,
+    /// How many were sent.
+    pub(crate) sent: u64,
+    /// How many bytes they have.
+    pub(crate) bytes: u64,
+}
+
+/// Uploads the files of a walk. One that can't be read is listed with the reason, as a run on one machine would say it.
+pub(crate) async fn upload(
+    scans: &Path,
+    walked: Vec<ListedFile>,
+    store: &dyn ObjectStore,
+) -> Result<Uploaded> {
+    let shown = || scans.display().to_string();
+    let uploader = Uploader {
+        source: FolderStore::new(scans).and_then(|source| source.with_scans(scans)).with_context(shown)?,
+        store,
+        memory: Semaphore::new(KIB_AT_ONCE as usize),
+        sent: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        bar: Bar::new("Uploading", walked.len() as u64, "files"),
+    };
+    let files: Vec<_> = walked.into_iter().map(|file| uploader.one(file)).collect();
+    let files = iter(files).buffered(FILES_AT_ONCE).try_collect().await;
+    let files = files.context("not all files are in the store yet: submit again to go on")?;
+    uploader.bar.finish();
+    Ok(Uploaded { files, sent: uploader.sent.into_inner(), bytes: uploader.bytes.into_inner() })
+}
+
+struct Uploader<'a> {
+    /// Reads files as a run on one machine does, so that what it says of those that it can't read is the same.
+    source: FolderStore,
+    store: &'a dyn ObjectStore,
+    memory: Semaphore,
+    sent: AtomicU64,
+    bytes: AtomicU64,
+    bar: Bar,
+}
+
+impl Uploader<'_> {
+    async fn one(&self, file: ListedFile) -> Result<ListedFile> {
+        let kib = u32::try_from(file.length / 1024 + 1).unwrap_or(u32::MAX).min(KIB_AT_ONCE);
+        let _room = self.memory.acquire_many(kib).await?;
+        let listed = match self.read(&file).await? {
+            Ok(bytes) => self.send(file, bytes).await?,
+            Err(why) => unreadable(file, why),
+        };
+        self.bar.advance(1);
+        Ok(listed)
+    }
+
+    /// The file's bytes, or why it can't be read.
+    async fn read(&self, file: &ListedFile) -> Result<Result<Bytes, String>> {
+        if let Some(why) = &file.unreadable {
+            return Ok(Err(why.clone()));
+        }
+        Ok(match self.source.get(Read::whole(ObjectKey::Scan(file.path.clone()))).await? {
+            Fetched::Found(object) => Ok(object.bytes),
+            Fetched::Missing => Err("it vanished after it was listed".to_owned()),
+            Fetched::Denied(why) => Err(why),
+        })
+    }
+
+    async fn send(&self, file: ListedFile, bytes: Bytes) -> Result<ListedFile> {
+        let length = bytes.len() as u64;
+        let content = bytes.clone();
+        let digest = tokio::task::spawn_blocking(move || Digest::of(content)).await?;
+        let path = format!("{}/{}", digest.short(DIGITS), file.path);
+        let key = ObjectKey::Scan(path.clone());
+        let key_bytes = key.path().len();
+        if key_bytes > MAX_KEY_BYTES {
+            let why =
+                format!("its path is longer than the store allows: {key_bytes} of {MAX_KEY_BYTES} bytes");
+            return Ok(unreadable(file, why));
+        }
+        if self.store.length(&key).await? != Some(length) {
+            self.store.put(key, bytes).await?;
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(length, Ordering::Relaxed);
+        }
+        // The digest tells a changed file, so that a copy of a delivery, with other times, is the same delivery.
+        Ok(ListedFile { path, length, modified: 0, start: None, unreadable: None })
+    }
+}
+
+fn unreadable(file: ListedFile, why: String) -> ListedFile {
+    let path = format!("{UNREADABLE}/{}", file.path);
+    ListedFile { path, length: file.length, modified: 0, start: None, unreadable: Some(why) }
+}
+
+/// The files that lie below a prefix (of `scans/`) in the store, in the order of their paths.
+pub(crate) async fn listed(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ListedFile>> {
+    let paths = store.list(Bucket::Incoming, &format!("{SCANS_PREFIX}{prefix}/")).await?;
+    // Some clients write an empty object for a folder.
+    let paths: Vec<String> = paths.into_iter().filter(|path| !path.ends_with('/')).collect();
+    if paths.is_empty() {
+        let elsewhere = store.list(Bucket::Incoming, &format!("{prefix}/")).await?.len();
+        match elsewhere {
+            0 => bail!(
+                "there is nothing below {SCANS_PREFIX} in incoming under this prefix: is it spelt right?"
+            ),
+            n => bail!(
+                "{n} files lie there, but not below {SCANS_PREFIX}, where alone workers look: move them"
+            ),
+        }
+    }
+    let bar = Bar::new("Listing", paths.len() as u64, "files");
+    let files: Vec<_> = paths.iter().map(|path| there(store, path, &bar)).collect();
+    let files = iter(files).buffered(FILES_AT_ONCE).try_collect().await;
+    bar.finish();
+    files
+}
+
+/// One that is there: its length and the digest of its start.
+async fn there(store: &dyn ObjectStore, path: &str, bar: &Bar) -> Result<ListedFile> {
+    let path = path.strip_prefix(SCANS_PREFIX).unwrap_or(path).to_owned();
+    let read = Read::first(ObjectKey::Scan(path.clone()), START_BYTES);
+    let file = |length, start, unreadable| ListedFile { path, length, modified: 0, start, unreadable };
+    let file = match store.get(read).await? {
+        Fetched::Found(object) => file(object.total, Some(Digest::of(&object.bytes)), None),
+        Fetched::Missing => file(0, None, Some("it vanished after it was listed".to_owned())),
+        Fetched::Denied(why) => file(0, None, Some(why)),
+    };
+    bar.advance(1);
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use modiolus_pipeline::job::ingest::Delivery;
+    use modiolus_store::MemoryStore;
+
+    use super::*;
+    use crate::run::walk;
+
+    async fn upload_all(scans: &Path, store: &MemoryStore) -> Uploaded {
+        upload(scans, walk::walk(scans, Path::new("")).unwrap(), store).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_what_is_not_there_yet_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("207")).unwrap();
+        fs::write(folder.path().join("207/I1"), b"one").unwrap();
+        fs::write(folder.path().join("207/I2"), b"two").unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("207/gone")).unwrap();
+        let store = MemoryStore::new();
+        let first = upload_all(folder.path(), &store).await;
+        assert_eq!((first.sent, first.bytes, first.files.len()), (2, 6, 3));
+        fs::write(folder.path().join("207/I2"), b"2 !").unwrap();
+        let second = upload_all(folder.path(), &store).await;
+        assert_eq!((second.sent, second.bytes), (1, 3));
+        assert_eq!(
+            store.list(Bucket::Incoming, SCANS_PREFIX).await.unwrap().len(),
+            3,
+            "what was there stays"
+        );
+        let shown: Vec<_> = second.files.iter().map(|file| Delivery::Uploaded.shown(&file.path)).collect();
+        assert_eq!(shown, ["207/I1", "207/I2", "207/gone"]);
+        assert_eq!(second.files[2].unreadable.as_deref(), Some("a link to nothing"));
+        assert_ne!(first.files[1], second.files[1], "a file of another content is another file");
+    }
+
+    #[tokio::test]
+    async fn a_path_that_the_store_cannot_name_is_a_row_and_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join(["x".repeat(250).as_str(); 4].join("/"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("I1"), b"one").unwrap();
+        let uploaded = upload_all(folder.path(), &MemoryStore::new()).await;
+        assert_eq!(uploaded.sent, 0);
+        assert!(uploaded.files[0].unreadable.as_ref().unwrap().contains("1024"), "{uploaded:?}");
+    }
+
+    #[tokio::test]
+    async fn files_of_another_client_are_told_apart_by_their_start() {
+        let store = MemoryStore::new();
+        let key = ObjectKey::Scan("july/207/I1".into());
+        store.put(key.clone(), Bytes::from_static(b"one")).await.unwrap();
+        let before = listed(&store, "july").await.unwrap();
+        store.put(key, Bytes::from_static(b"two")).await.unwrap();
+        let after = listed(&store, "july").await.unwrap();
+        assert_eq!((before[0].path.as_str(), before[0].length), ("july/207/I1", 3));
+        assert_ne!(before, after);
+        assert!(listed(&store, "june").await.unwrap_err().to_string().contains("spelt right"));
+    }
+}
