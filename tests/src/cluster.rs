@@ -182,7 +182,6 @@ async fn json<T: DeserializeOwned>(store: &dyn ObjectStore, key: ObjectKey) -> T
 ///
 /// # Panics
 /// When a store fails.
-#[track_caller]
 pub async fn assert_same(folder: &Path, store: &S3Store, bucket: Bucket, prefix: &str) {
     let is_wanted = |path: &String| !path.starts_with("unfinished/");
     let there = FolderStore::new(folder).expect("a store").list(bucket, prefix).await.expect("a folder");
