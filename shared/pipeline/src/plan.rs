@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, PlanId};
 
 /// The highest rate at which a trained model goes on: see docs/experiments.md.
-const FINE_TUNING_RATE: f64 = 3e-4;
+const FINE_TUNING_RATE: f64 = 5e-4;
+
+/// For how long: see docs/experiments.md.
+const FINE_TUNING_EPOCHS: u32 = 24;
 
 /// The share of phantoms when a trained model goes on: see docs/experiments.md.
 const FINE_TUNING_REHEARSAL: f64 = 0.75;
@@ -260,7 +263,7 @@ impl Plan {
             name: "fine-tuning".into(),
             input: Input::Native { multiple: *multiple, patch: *patch, patches: *patches },
             optimizer: Optimizer { rate, ..self.optimizer.clone() },
-            epochs: default.epochs,
+            epochs: FINE_TUNING_EPOCHS,
             batch: default.batch,
             held_out: default.held_out,
             frozen_norm: true,
