@@ -27,7 +27,7 @@ fn a_network_learns_five_real_pictures() {
     let (images, true_masks) = (truth.join("images"), truth.join("masks"));
     let train = Finished::success(
         modiolus()
-            .args(["train", "--json", "--epochs", "24", "--images"])
+            .args(["train", "--json", "--images"])
             .arg(&images)
             .arg("--masks")
             .arg(&true_masks)

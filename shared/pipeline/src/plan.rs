@@ -9,9 +9,6 @@ use crate::{Digest, PlanId};
 /// The highest rate at which a trained model goes on: see docs/experiments.md.
 const FINE_TUNING_RATE: f64 = 5e-4;
 
-/// For how long: see docs/experiments.md.
-const FINE_TUNING_EPOCHS: u32 = 24;
-
 /// The share of phantoms when a trained model goes on: see docs/experiments.md.
 const FINE_TUNING_REHEARSAL: f64 = 0.75;
 
@@ -238,7 +235,7 @@ impl Plan {
                 blur: 0.8,
                 noise: 0.03,
             },
-            epochs: 12,
+            epochs: 24,
             batch: 4,
             held_out: 0.2,
             threshold: 0.5,
@@ -263,7 +260,7 @@ impl Plan {
             name: "fine-tuning".into(),
             input: Input::Native { multiple: *multiple, patch: *patch, patches: *patches },
             optimizer: Optimizer { rate, ..self.optimizer.clone() },
-            epochs: FINE_TUNING_EPOCHS,
+            epochs: default.epochs,
             batch: default.batch,
             held_out: default.held_out,
             frozen_norm: true,
