@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use modiolus_broker::{Broker, Letter};
+use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Digest, Envelope, JobId, Marker, ObjectKey, Outcome, RunId, Scope, StageName};
 use modiolus_store::ObjectStore;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -27,9 +28,7 @@ const HELD: usize = 2000;
 /// How long a queue may be silent before it counts as empty.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// The headers in which a worker says why it gave a job up, and that in which the broker does.
-const CODE: &str = "code";
-const CAUSE: &str = "cause";
+/// The header in which the broker says why it gave a letter up.
 const BROKERS_REASON: &str = "x-first-death-reason";
 
 /// A dead letter.
@@ -55,18 +54,6 @@ struct Content {
     headers: BTreeMap<String, String>,
     /// JSON, or where it is none, text.
     body: Value,
-}
-
-/// As much of a letter's body as says whose it is, whatever version wrote it.
-#[derive(Deserialize)]
-struct Address {
-    scope: Scope,
-    message: Addressee,
-}
-
-#[derive(Deserialize)]
-struct Addressee {
-    id: JobId,
 }
 
 /// What happens to the letters that are meant.
@@ -174,7 +161,7 @@ async fn replay(
     stage: StageName,
     letter: &Letter,
 ) -> Result<()> {
-    if let Some((Scope { run, chunk }, job)) = address(&letter.body) {
+    if let Some((Scope { run, chunk }, job)) = Envelope::address(&letter.body) {
         let marker = ObjectKey::Marker(run.clone(), chunk, job);
         let is_done = objects::json_if_there::<Marker>(store, marker.clone()).await;
         // A duplicate of a job that is done: it stays done.
@@ -190,14 +177,14 @@ async fn replay(
         Err(_) => letter.body.clone(),
     };
     let mut headers = letter.headers.clone();
-    headers.retain(|name, _| name != CODE && name != CAUSE);
+    headers.retain(|name, _| name != CODE_HEADER && name != CAUSE_HEADER);
     Ok(broker.publish(Queue::Work(stage), Letter { body, headers }).await?)
 }
 
 impl DeadLetter {
     fn of(letter: &Letter, stage: StageName, in_full: bool) -> Self {
         let header = |name: &str| letter.headers.get(name).cloned();
-        let (scope, job) = address(&letter.body).unzip();
+        let (scope, job) = Envelope::address(&letter.body).unzip();
         let by_broker = || header(BROKERS_REASON).map(|reason| format!("the broker gave it up: {reason}"));
         Self {
             letter: Digest::of(&letter.body).short(12),
@@ -205,8 +192,8 @@ impl DeadLetter {
             run: scope.as_ref().map(|scope| scope.run.clone()),
             chunk: scope.map(|scope| scope.chunk),
             job,
-            code: header(CODE).unwrap_or_else(|| "dead-lettered".into()),
-            cause: header(CAUSE).or_else(by_broker).unwrap_or_default(),
+            code: header(CODE_HEADER).unwrap_or_else(|| "dead-lettered".into()),
+            cause: header(CAUSE_HEADER).or_else(by_broker).unwrap_or_default(),
             bytes: letter.body.len(),
             content: in_full.then(|| Content {
                 headers: letter.headers.clone(),
@@ -226,11 +213,6 @@ impl DeadLetter {
         let job = self.job.as_ref().map_or_else(|| self.letter.clone(), ToString::to_string);
         (self.run.clone(), self.chunk, job)
     }
-}
-
-fn address(body: &[u8]) -> Option<(Scope, JobId)> {
-    let address: Address = serde_json::from_slice(body).ok()?;
-    Some((address.scope, address.message.id))
 }
 
 fn print(letters: &[DeadLetter], action: Action, json: bool) -> Result<()> {

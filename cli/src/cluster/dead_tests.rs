@@ -24,8 +24,9 @@ fn envelope(run: &str, file: u32) -> Envelope {
 async fn broker() -> InProcess {
     let broker = InProcess::new();
     for (run, file) in [("r-1", 1), ("r-2", 2)] {
-        let letter =
-            Letter::new(envelope(run, file).encode()).with(CODE, "object-missing").with(CAUSE, "gone");
+        let letter = Letter::new(envelope(run, file).encode())
+            .with(CODE_HEADER, "object-missing")
+            .with(CAUSE_HEADER, "gone");
         broker.publish(Queue::Dead(STAGE), letter).await.unwrap();
     }
     broker.publish(Queue::Dead(StageName::Infer), Letter::new("nonsense")).await.unwrap();

@@ -102,6 +102,24 @@ pub struct Envelope {
     pub attempt: u32,
 }
 
+/// The header of a letter in which a worker names the code of the error that it met.
+pub const CODE_HEADER: &str = "code";
+
+/// The header in which it tells the error in words.
+pub const CAUSE_HEADER: &str = "cause";
+
+/// As much of an envelope as says whose it is, whatever version wrote it.
+#[derive(Deserialize)]
+struct Address {
+    scope: Scope,
+    message: Addressee,
+}
+
+#[derive(Deserialize)]
+struct Addressee {
+    id: JobId,
+}
+
 impl Envelope {
     /// A first attempt.
     pub fn new(scope: Scope, message: Message) -> Self {
@@ -123,5 +141,11 @@ impl Envelope {
             return Err(StageError::poison("too-large", text));
         }
         serde_json::from_slice(body).map_err(|error| StageError::poison("undecodable", error))
+    }
+
+    /// Whose a body is: of a body too that this version doesn't understand, as far as it has a scope and a job.
+    pub fn address(body: &[u8]) -> Option<(Scope, JobId)> {
+        let Address { scope, message } = serde_json::from_slice(body).ok()?;
+        Some((scope, message.id))
     }
 }

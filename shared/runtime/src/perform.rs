@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use modiolus_broker::{Broker, BrokerError, Delivery, Letter};
 use modiolus_pipeline::join::Output;
-use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
+use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER, MAX_MESSAGE_BYTES};
 use modiolus_pipeline::stage::MAX_ROUNDS;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{
@@ -14,7 +14,6 @@ use modiolus_pipeline::{
     Outcome, Progress, Read, Scope, StageError,
 };
 use modiolus_store::{ObjectStore, Puts, on_blocking_thread};
-use serde::Deserialize;
 
 use crate::erased::{AnyJob, AnyStage};
 use crate::event::{Event, Notice};
@@ -67,18 +66,6 @@ enum Before {
 struct Commit {
     steps: Vec<Puts>,
     manifest: Manifest,
-}
-
-/// As much of an envelope as can be read of one that this version doesn't understand.
-#[derive(Deserialize)]
-struct Address {
-    scope: Scope,
-    message: Addressee,
-}
-
-#[derive(Deserialize)]
-struct Addressee {
-    id: JobId,
 }
 
 impl Performer {
@@ -363,8 +350,7 @@ pub(crate) fn address(body: &[u8]) -> Option<(Scope, JobId)> {
     if body.len() > MAX_MESSAGE_BYTES {
         return None;
     }
-    let address: Address = serde_json::from_slice(body).ok()?;
-    Some((address.scope, address.message.id))
+    Envelope::address(body)
 }
 
 fn marker_key(scope: &Scope, job: &JobId) -> ObjectKey {
@@ -389,7 +375,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
 
 /// The letter with the error in its headers, for people; its body stays as it is.
 fn explained(letter: Letter, code: &str, cause: &str) -> Letter {
-    letter.with("code", code).with("cause", cause)
+    letter.with(CODE_HEADER, code).with(CAUSE_HEADER, cause)
 }
 
 fn settled(result: Result<(), BrokerError>) -> Left {
