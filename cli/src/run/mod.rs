@@ -26,9 +26,8 @@ use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
-use modiolus_runtime::{CancellationToken, House};
+use modiolus_runtime::{CancellationToken, House, stop_on_signal};
 use modiolus_store::{FolderStore, ObjectStore};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Run, Until};
 use crate::models;
@@ -48,17 +47,9 @@ pub(crate) fn run(options: &Run, network: Option<&dyn Network>) -> Result<()> {
     runtime.block_on(async { Job::open(options, network).await?.run().await })
 }
 
-/// The first SIGINT or SIGTERM lets jobs end or hands them back; the second ends the process at once.
-async fn stop_on_signal(stop: CancellationToken) {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
-    for last in [false, true] {
-        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        if last {
-            std::process::exit(1);
-        }
+fn say_stopping(last: bool) {
+    if !last {
         terminal::say("Stopping; what is done stays done. Once more stops at once.");
-        stop.cancel();
     }
 }
 
@@ -171,7 +162,7 @@ impl Job<'_> {
             house = network.with_infer(house, self.jobs);
         }
         let stop = CancellationToken::new();
-        let listening = tokio::spawn(stop_on_signal(stop.clone()));
+        let listening = stop_on_signal(stop.clone(), say_stopping)?;
         let progress = Progress::new(files, self.model.is_some());
         let result = house.stopped_by(stop).run(run, manifest, first, |event| progress.follow(&event)).await;
         progress.finish();

@@ -24,6 +24,7 @@ mod join;
 pub mod logging;
 mod perform;
 pub mod service;
+mod stop;
 mod telemetry;
 mod worker;
 
@@ -31,6 +32,7 @@ pub use erased::{AnyJob, AnyStage};
 pub use event::{Event, Notice};
 pub use house::{House, HouseError};
 pub use join::{FailedJob, Joins, RunOutcome};
+pub use stop::stop_on_signal;
 pub use telemetry::Telemetry;
 pub use tokio_util::sync::CancellationToken;
 pub use worker::{Worker, WorkerOptions};

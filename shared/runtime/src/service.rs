@@ -19,13 +19,13 @@ use clap::{CommandFactory, FromArgMatches};
 use modiolus_broker::{Broker, RabbitMq};
 use modiolus_pipeline::{Fetched, Job, ObjectKey, Read, RunId, Stage, StageName};
 use modiolus_store::{ObjectStore, StoreError};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Configuration, ConfigurationError, OpenError};
 use crate::deaths;
 use crate::join::Joins;
 use crate::logging;
+use crate::stop::stop_on_signal;
 use crate::telemetry::Telemetry;
 use crate::worker::{Worker, WorkerOptions, rest};
 
@@ -128,7 +128,7 @@ fn run<S: Stage>(
 
 async fn serve<S: Stage>(configuration: &Configuration, stage: S) -> Result<(), StartError> {
     let (name, telemetry, shutdown) = (S::Job::STAGE, Telemetry::default(), CancellationToken::new());
-    stop_on_signal(shutdown.clone())?;
+    stop_on_signal(shutdown.clone(), say_stopping)?;
     http::serve(configuration.http.listen, name, telemetry.clone(), shutdown.clone())
         .await
         .map_err(|error| StartError::Listen { listen: configuration.http.listen, error })?;
@@ -215,22 +215,11 @@ async fn sweep(joins: &Joins, shutdown: &CancellationToken) {
     }
 }
 
-/// The first SIGTERM or SIGINT drains, the second ends the process at once.
-fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        for last in [false, true] {
-            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-            if last {
-                tracing::warn!(
-                    "told to stop a second time: ending at once; jobs in hand come again elsewhere"
-                );
-                std::process::exit(1);
-            }
-            tracing::info!("told to stop: jobs in hand end or go back to their queue");
-            stop.cancel();
+fn say_stopping(last: bool) {
+    match last {
+        false => tracing::info!("told to stop: jobs in hand end or go back to their queue"),
+        true => {
+            tracing::warn!("told to stop a second time: ending at once; jobs in hand come again elsewhere");
         }
-    });
-    Ok(())
+    }
 }
