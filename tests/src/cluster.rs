@@ -9,6 +9,7 @@ use std::time::Duration;
 use modiolus_broker::rabbitmq::definitions::Role;
 use modiolus_broker::server::{Server, Vhost};
 use modiolus_broker::{Broker, Letter, RabbitMq};
+use modiolus_init::member::Member;
 use modiolus_pipeline::job::ingest::{IngestJob, Listing};
 use modiolus_pipeline::join::{Output, RunManifest};
 use modiolus_pipeline::topology::Queue;
@@ -37,19 +38,18 @@ pub struct Cluster {
     secrets: TempDir,
 }
 
-/// The buckets that a stage opens, and how.
-fn buckets(stage: StageName) -> &'static [(Bucket, Rights)] {
-    use Bucket::{Datasets, Incoming, Models, Results, Runs, Scans};
-    use Rights::{Read, ReadWrite};
-    match stage {
-        StageName::Ingest => &[(Incoming, ReadWrite), (Runs, ReadWrite)],
-        StageName::Filter => &[(Incoming, Read), (Scans, ReadWrite), (Runs, ReadWrite)],
-        StageName::Preprocess => {
-            &[(Scans, ReadWrite), (Datasets, ReadWrite), (Models, Read), (Runs, ReadWrite)]
+/// The buckets that a stage opens in an installation, and how.
+fn buckets(stage: StageName) -> Vec<(Bucket, Rights)> {
+    let rights = |bucket: Bucket| {
+        let rights = Member::Worker(stage).rights(bucket);
+        match (rights.read, rights.write, rights.owner) {
+            (false, false, false) => None,
+            (true, false, false) => Some((bucket, Rights::Read)),
+            (true, true, false) => Some((bucket, Rights::ReadWrite)),
+            other => panic!("{stage} and {bucket}: no worker has the rights {other:?}"),
         }
-        StageName::Train => &[(Datasets, Read), (Models, ReadWrite), (Runs, ReadWrite)],
-        StageName::Infer => &[(Scans, Read), (Models, Read), (Results, ReadWrite), (Runs, ReadWrite)],
-    }
+    };
+    Bucket::ALL.into_iter().filter_map(rights).collect()
 }
 
 impl Cluster {
@@ -83,7 +83,7 @@ impl Cluster {
     pub fn worker(&self, stage: StageName, key_file: &Path) -> Worker {
         let listen = free_address();
         let mut command = program(&format!("modiolus-{stage}"));
-        let access = self.garage.make_key(stage.as_str(), buckets(stage));
+        let access = self.garage.make_key(stage.as_str(), &buckets(stage));
         self.tell_broker(&mut command, stage);
         self.tell_store(&mut command, &access);
         command.env("MODIOLUS__HTTP__LISTEN", listen.to_string()).env("MODIOLUS__WORKER__SLOTS", "1");

@@ -30,6 +30,8 @@ pub enum Rights {
     Write,
     /// Both.
     ReadWrite,
+    /// Both, and change the bucket's rules.
+    Own,
 }
 
 /// One server with one node.
@@ -91,7 +93,7 @@ impl Garage {
         for bucket in Bucket::ALL {
             garage.admin(&["bucket", "create", &garage.options().bucket_name(bucket)]);
         }
-        let all = Bucket::ALL.map(|bucket| (bucket, Rights::ReadWrite));
+        let all = Bucket::ALL.map(|bucket| (bucket, Rights::Own));
         garage.allow(&garage.access_key, &all);
         Some(garage)
     }
@@ -138,7 +140,8 @@ impl Garage {
             let flags: &[&str] = match rights {
                 Rights::Read => &["--read"],
                 Rights::Write => &["--write"],
-                Rights::ReadWrite => &["--read", "--write", "--owner"],
+                Rights::ReadWrite => &["--read", "--write"],
+                Rights::Own => &["--read", "--write", "--owner"],
             };
             let bucket = self.options().bucket_name(*bucket);
             self.admin(&[&["bucket", "allow"], flags, &["--key", key, &bucket]].concat());
