@@ -6,9 +6,13 @@ use modiolus_broker::rabbitmq::Settings;
 use modiolus_broker::{BrokerError, RabbitMq};
 use modiolus_pipeline::{Digest, Secret};
 use modiolus_store::{FolderStore, ObjectStore, S3Options, S3Store, StoreError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::text::{given, read, required};
 use super::{BrokerSection, Configuration, ConfigurationError, PseudonymsSection, SecretText, StoreSection};
+
+/// What is escaped in a virtual host's name as part of an address.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// Where the S3 server of the compose file listens.
 const ENDPOINT: &str = "http://garage:3900";
@@ -77,7 +81,7 @@ impl BrokerSection {
             )
         };
         host.filter(is_bare).ok_or_else(bad)?;
-        let address = format!("{}/{}", self.address, escaped(&self.virtual_host));
+        let address = format!("{}/{}", self.address, utf8_percent_encode(&self.virtual_host, ESCAPED));
         let password = self.password.as_ref().map(SecretText::reveal);
         let password = required("broker.password", password, &self.password_file)?;
         let settings = Settings::parse(&address).map_err(|_| bad())?;
@@ -87,13 +91,6 @@ impl BrokerSection {
             None => Ok(settings),
         }
     }
-}
-
-/// A virtual host's name as part of an address: all but letters, digits and `-_.` as `%XX`.
-fn escaped(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    name.bytes().map(escape).collect()
 }
 
 impl StoreSection {
