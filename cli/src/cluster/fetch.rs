@@ -1,6 +1,7 @@
 //! `modiolus fetch`: the results of a run, as `modiolus run` would have left them.
 
 use std::fs;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use modiolus_pipeline::job::ingest::Submission;
@@ -31,7 +32,7 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
     let wanted = manifest.wanted.clone();
     let wanted = wanted.with_context(|| format!("{run} is a training: it has no files to fetch"))?;
     let submission: Submission = objects::json(&*store, ObjectKey::Submission(run.clone())).await?;
-    let outcome = outcome(&configuration, &*store, run).await?;
+    let outcome = outcome(&configuration, store.clone(), run).await?;
 
     fs::create_dir_all(&options.output)
         .with_context(|| format!("{} can't be made", options.output.display()))?;
@@ -59,18 +60,22 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
 }
 
 /// How the run ended. Where nobody has said so yet, looks whether it has; only for that is the broker needed.
-async fn outcome(configuration: &Configuration, store: &dyn ObjectStore, run: &RunId) -> Result<RunOutcome> {
-    if let Some(outcome) = objects::json_if_there(store, ObjectKey::RunDone(run.clone())).await? {
+async fn outcome(
+    configuration: &Configuration,
+    store: Arc<dyn ObjectStore>,
+    run: &RunId,
+) -> Result<RunOutcome> {
+    if let Some(outcome) = objects::json_if_there(&*store, ObjectKey::RunDone(run.clone())).await? {
         return Ok(outcome);
     }
     let broker = configuration.open_broker(USER).await?;
-    let cluster = Cluster { broker, store: configuration.open_store()? };
+    let cluster = Cluster { broker, store };
     if let Some(outcome) = joins(&cluster).sweep(run).await? {
         cluster.broker.close().await;
         return Ok(outcome);
     }
     let (done, chunks) =
-        RunState::read(store, run).await?.map_or((0, 0), |state| (state.chunks_done, state.chunks));
+        RunState::read(&*cluster.store, run).await?.map_or((0, 0), |state| (state.chunks_done, state.chunks));
     bail!("{run} is not done yet: {done} of {chunks} chunks are; `modiolus watch {run}` waits for it")
 }
 

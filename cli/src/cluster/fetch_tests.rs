@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;

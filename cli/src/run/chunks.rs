@@ -28,12 +28,13 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// Cuts files (ordered by the paths that people see) into chunks.
     pub(crate) fn of(files: Vec<ListedFile>, wanted: &Wanted, delivery: &Delivery) -> Self {
-        let folder_of = |file: &ListedFile| folder(delivery.shown(&file.path)).to_owned();
         let mut chunks = Self { first: Vec::new(), listings: Vec::new(), folders: Vec::new() };
         let mut files = files.into_iter().peekable();
         let mut listing = Vec::new();
         while let Some(file) = files.next() {
-            let ends_folder = files.peek().is_none_or(|next| folder_of(next) != folder_of(&file));
+            let ends_folder = files
+                .peek()
+                .is_none_or(|next| folder(delivery.shown(&next.path)) != folder(delivery.shown(&file.path)));
             if listing.is_empty() {
                 chunks.folders.push(top_folder(delivery.shown(&file.path)).to_owned());
             }
