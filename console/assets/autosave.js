@@ -61,6 +61,12 @@ export class Autosave {
     this.#tell({ state: "saved" });
   }
 
+  /** Somebody else's revision was found to be the newest. */
+  meet(theirs) {
+    this.#cancel();
+    this.#tell({ state: "conflict", theirs });
+  }
+
   stop() {
     this.#cancel();
   }

@@ -16,10 +16,13 @@ export class Stopwatch {
     this.#last = now;
   }
 
-  /** The whole seconds since the last time that this was asked. */
-  take() {
-    const seconds = Math.round(this.#worked / 1000);
+  /** The whole seconds that weren't taken yet. */
+  get seconds() {
+    return Math.round(this.#worked / 1000);
+  }
+
+  /** These seconds have been noted elsewhere. */
+  take(seconds) {
     this.#worked -= seconds * 1000;
-    return Math.max(seconds, 0);
   }
 }

@@ -1,0 +1,49 @@
+// The server's API. Errors say what the server said and what to do.
+
+const ROOT = "/api/v1/";
+
+export class ApiError extends Error {
+  /** `status` is 0 where the server could not be reached. */
+  constructor(status, { error, what_to_do: whatToDo, conflict }) {
+    super([error, whatToDo].filter(Boolean).join(" "));
+    Object.assign(this, { status, conflict });
+  }
+}
+
+/** The response to a request below /api/v1; anything but success is thrown. */
+export async function call(path, { method = "GET", body, type, signal } = {}) {
+  const headers = {};
+  if (method !== "GET") headers["X-CSRF"] = document.querySelector("meta[name=csrf]")?.content ?? "";
+  if (type) headers["Content-Type"] = type;
+  let response;
+  try {
+    response = await fetch(ROOT + path, { method, headers, body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, { error: "The server can't be reached." });
+  }
+  if (response.ok) return response;
+  throw new ApiError(response.status, await said(response));
+}
+
+async function said(response) {
+  if (response.status === 401) return { error: "You are no longer signed in.", what_to_do: "Sign in again in another tab." };
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { error: `The server answered ${response.status}.` };
+  }
+}
+
+export const json = async (path, options) => (await call(path, options)).json();
+
+export const send = (method, path, body) =>
+  call(path, { method, body: body === undefined ? undefined : JSON.stringify(body), type: body === undefined ? undefined : "application/json" });
+
+/** A path below /api/v1 from its parts. */
+export const path = (...parts) => parts.map(encodeURIComponent).join("/");
+
+/** A query from its values; those that are null or empty are left out. */
+export const query = (values) =>
+  `?${new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== ""))}`;

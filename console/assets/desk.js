@@ -1,0 +1,119 @@
+// The mask on which somebody works: its steps, and its way to the server.
+
+import { call, path, query } from "./api.js";
+import { Autosave } from "./autosave.js";
+import { History } from "./history.js";
+import { encodeMask } from "./png.js";
+import { Stopwatch } from "./stopwatch.js";
+
+export class Desk {
+  #before = null;
+  #fromProposal = false;
+
+  /** `changed()` is called after every step, `saving(status)` with every state of the autosave. */
+  constructor(stage, { changed, saving }) {
+    Object.assign(this, { stage, onChanged: changed, onSaving: saving, colour: 1, size: 5, level: 0 });
+  }
+
+  open(slice) {
+    this.autosave?.stop();
+    Object.assign(this, { slice, mask: slice.mask, values: slice.values, spacing: slice.spacing });
+    this.history = new History(slice.mask);
+    this.watch = new Stopwatch(performance.now());
+    this.#fromProposal = slice.origin === "proposal";
+    this.autosave = new Autosave({
+      revision: slice.newest?.revision ?? null,
+      send: (revision) => this.#send(revision),
+      show: (status) => this.slice === slice && this.onSaving(status),
+      later: (ms, what) => { const timer = setTimeout(what, ms); return () => clearTimeout(timer); },
+    });
+  }
+
+  /** From here to end() is one step. */
+  begin() {
+    this.#before = this.mask.data.slice();
+  }
+
+  /** The mask as it was at begin(). */
+  restore() {
+    this.mask.data.set(this.#before);
+    this.drawn();
+  }
+
+  end(name) {
+    if (this.history.note(this.#before, name)) this.#stepped();
+  }
+
+  drawn() {
+    this.stage.changed("mask");
+  }
+
+  /** One step; false if it changed nothing. */
+  change(name, draw) {
+    const changed = this.history.change(name, draw);
+    if (changed) this.#stepped();
+    return changed;
+  }
+
+  undo() {
+    return this.#moved(this.history.undo());
+  }
+
+  redo() {
+    return this.#moved(this.history.redo());
+  }
+
+  clear() {
+    return this.change("clear", (mask) => mask.data.fill(0));
+  }
+
+  /** Makes the mask a copy of another of the same size. */
+  copy(name, from) {
+    if (from.rows !== this.mask.rows || from.columns !== this.mask.columns) {
+      throw new Error(`That mask has ${from.rows} x ${from.columns} pixels, this slice ${this.mask.rows} x ${this.mask.columns}.`);
+    }
+    return this.change(name, (mask) => mask.data.set(from.data));
+  }
+
+  /** Begins again with the model's proposal. */
+  takeProposal() {
+    this.#fromProposal = true;
+    return this.copy("proposal", this.slice.proposal);
+  }
+
+  /** Adds all that is as bright as the level. */
+  fill() {
+    return this.change("all above the level", ({ data }) => data.forEach((set, i) => (data[i] = set || this.values[i] >= this.level ? 1 : 0)));
+  }
+
+  /** Takes away all that is darker than the level. */
+  trim() {
+    return this.change("trimmed below the level", ({ data }) => data.forEach((set, i) => (data[i] = set && this.values[i] >= this.level ? 1 : 0)));
+  }
+
+  #moved(name) {
+    if (name !== null) this.#stepped();
+    return name;
+  }
+
+  #stepped() {
+    this.drawn();
+    this.autosave.changed();
+    this.onChanged();
+  }
+
+  async #send({ state, parent, force }) {
+    const { slice, mask } = this;
+    this.watch.touch(performance.now());
+    const { seconds } = this.watch;
+    const proposal = this.#fromProposal ? slice.model : null;
+    const body = await encodeMask(mask);
+    const at = path("slices", slice.patient, slice.slice, "revisions") + query({ parent, proposal, seconds, state, force: force || null });
+    const saved = await (await call(at, { method: "POST", body, type: "image/png" })).json();
+    this.watch.take(seconds);
+    const by = { revision: saved.revision, parent, state, proposal, seconds, mask: true, by: saved.by ?? null, at: saved.at ?? new Date().toISOString() };
+    slice.revisions.push(by);
+    slice.newest = by;
+    return saved;
+  }
+}

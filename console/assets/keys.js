@@ -1,0 +1,67 @@
+// What the keys do, and the sheet that shows them.
+
+import { element } from "./dom.js";
+
+/** The name of a key press as bindings spell it: "b", "Control+z", "Shift+1", "?". */
+export function nameOf(event) {
+  const digit = /^Digit(\d)$/.exec(event.code)?.[1];
+  const key = digit ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  const isSign = event.key.length === 1 && !digit && event.key.toLowerCase() === event.key.toUpperCase();
+  const control = event.ctrlKey || event.metaKey ? "Control+" : "";
+  // A sign such as "?" already says which keys made it.
+  const shift = event.shiftKey && !isSign ? "Shift+" : "";
+  return control + shift + key;
+}
+
+const typesText = (target) =>
+  target.matches?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])");
+
+const BUTTON_KEYS = ["Enter", " "];
+const RANGE_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
+
+/** Whether the element that has the focus needs this key itself. */
+export function belongsTo(target, key) {
+  if (typesText(target)) return true;
+  if (BUTTON_KEYS.includes(key)) return Boolean(target.matches?.("button, a, summary, input"));
+  return RANGE_KEYS.includes(key) && Boolean(target.matches?.("input, [role=radio]"));
+}
+
+/**
+ * Listens for keys. `bindings` are {keys, text, group, run}; the first of `keys` is shown on the sheet. `first(name, event)` may
+ * take a key before them.
+ */
+export function listen(bindings, first = () => false) {
+  const byName = new Map(bindings.flatMap((binding) => binding.keys.map((key) => [key, binding])));
+  document.addEventListener("keydown", (event) => {
+    const name = nameOf(event);
+    if (document.querySelector("dialog[open]") || event.altKey || belongsTo(event.target, event.key)) return;
+    const binding = byName.get(name);
+    if (!first(name, event) && !binding) return;
+    event.preventDefault();
+    binding?.run(event);
+  });
+}
+
+/** Fills a dialog with the sheet of keys and opens it. */
+export function showSheet(dialog, bindings, extra = []) {
+  const groups = grouped([...bindings, ...extra]);
+  const sections = [...groups].map(([name, list]) =>
+    element("section", {}, element("h3", {}, name), element("dl", {}, ...list.flatMap(line))));
+  dialog.replaceChildren(
+    element("h2", { id: "keys-heading" }, "Keys"),
+    element("div", { className: "sheet" }, ...sections),
+    element("form", { method: "dialog" }, element("button", { className: "primary" }, "Close")),
+  );
+  dialog.showModal();
+}
+
+function grouped(list) {
+  const groups = new Map();
+  for (const one of list) groups.set(one.group, [...(groups.get(one.group) ?? []), one]);
+  return groups;
+}
+
+const SHOWN = { Control: "Ctrl", Shift: "⇧", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", " ": "Space" };
+const shown = (key) => key.split(/(?<=.)\+/).map((part) => SHOWN[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join(" ");
+
+const line = ({ keys, text }) => [element("dt", {}, element("kbd", {}, shown(keys[0]))), element("dd", {}, text)];

@@ -1,0 +1,93 @@
+// What the panel beside the picture shows.
+
+import { byId, choose, element, timeText } from "./dom.js";
+import { count } from "./region.js";
+
+const BADGES = {
+  accepted: ["good", "Accepted"],
+  rejected: ["info", "No array here"],
+  draft: ["warn", "Draft"],
+  proposal: ["info", "Proposal, untouched"],
+  blank: ["", "Nothing drawn yet"],
+};
+
+/** What the slice's mask is now: the last decision, or where it comes from. */
+export function showBadge(slice, touched) {
+  const state = touched ? "draft" : (slice.newest?.state ?? slice.origin);
+  const [colour, text] = BADGES[state] ?? ["", state];
+  byId("badge").className = `badge ${colour}`;
+  byId("badge").textContent = text;
+}
+
+const clock = (at) => at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** The autosave's state in words; what needs a decision appears over the picture. */
+export function showSaving(status) {
+  const { state, theirs, error, delay, at } = status;
+  const words = {
+    saved: at ? `Saved ${clock(at)}` : "Saved",
+    changed: "Not saved yet",
+    saving: "Saving…",
+    retry: `Not saved, trying again in ${delay / 1000} s`,
+    conflict: "Not saved: conflict",
+    refused: "Not saved",
+  };
+  const shown = byId("save-state");
+  shown.dataset.state = state;
+  shown.textContent = words[state];
+  byId("conflict").hidden = state !== "conflict";
+  if (theirs) byId("conflict-text").textContent = `${theirs.by ?? "Someone"} saved it on ${timeText(theirs.at)}. Nothing of yours is lost or has overwritten theirs.`;
+  trouble(error ? `Your mask is not saved. ${error.message}` : null);
+}
+
+/** A message over the picture; null takes it away. */
+export function trouble(text) {
+  byId("trouble").hidden = !text;
+  if (text) byId("trouble-text").textContent = text;
+}
+
+export function showSlice(slice) {
+  const { details } = slice;
+  const name = details.name ?? slice.slice;
+  document.title = `${name} · ${slice.patient}`;
+  byId("heading").textContent = `Slice ${name} of patient ${slice.patient}`;
+  byId("name").textContent = name;
+  byId("name").title = name;
+  byId("patient").textContent = slice.patient;
+  byId("hud-slice").textContent = `${slice.columns} × ${slice.rows}${slice.spacing ? ` · ${slice.spacing[1]} mm` : ""}`;
+  showAttributes(details.attributes);
+  showAnswer(details.triage ?? null);
+  showRevisions(slice.revisions);
+}
+
+/** The mask's size, once it has stopped changing for a moment. */
+export function showMeasure({ mask, spacing }) {
+  const pixels = count(mask);
+  const area = spacing ? ` · ${(pixels * spacing[0] * spacing[1]).toFixed(2)} mm²` : "";
+  byId("measure").textContent = `${pixels.toLocaleString()} pixels${area}`;
+}
+
+export function showAnswer(answer) {
+  const buttons = document.querySelectorAll("[data-answer]");
+  choose(buttons, [...buttons].find((button) => button.dataset.answer === answer) ?? null);
+}
+
+/** Attributes come as an object or as rows of [name, value] or {name, value}. */
+function showAttributes(attributes) {
+  const rows = Array.isArray(attributes) ? attributes : Object.entries(attributes ?? {});
+  byId("attributes").replaceChildren(...rows.map((row) => {
+    const [name, value] = Array.isArray(row) ? row : [row.name, row.value];
+    return element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, text(value)));
+  }));
+}
+
+const text = (value) => (Array.isArray(value) ? value.join(" \\ ") : String(value ?? ""));
+
+export function showRevisions(revisions) {
+  const items = revisions.toReversed().map(({ at, by, state, seconds, proposal }) => {
+    const [colour, word] = BADGES[state] ?? ["", state];
+    const more = [by, seconds ? `${seconds} s` : null, proposal ? "from a proposal" : null].filter(Boolean).join(" · ");
+    return element("li", {}, element("span", { className: `badge ${colour}` }, word), ` ${timeText(at)}`, element("br"), element("span", { className: "muted" }, more));
+  });
+  byId("revisions").replaceChildren(...(items.length ? items : [element("li", { className: "muted" }, "None yet.")]));
+}

@@ -1,0 +1,192 @@
+// The wall: all slices of a run, the likeliest arrays first, answered with one key each.
+
+import { json, path, query, send } from "./api.js";
+import { saveSheet } from "./contact-sheet.js";
+import { byId, element, pageData } from "./dom.js";
+import { inSight, layout, moved, placeOf } from "./grid.js";
+import { belongsTo, listen, showSheet } from "./keys.js";
+
+const page = pageData();
+const wall = byId("tiles");
+const tall = wall.appendChild(element("div", { className: "tall", role: "presentation" }));
+const ANSWERS = { clear: "clear", no: "no", unsure: "unsure" };
+const PER_REQUEST = 500;
+
+let slices = [];
+let total = 0;
+let places = layout(0, 1, 1);
+let current = 0;
+let asked = 0;
+const tiles = new Map();
+
+const urlOf = ({ patient, slice }) => `/slices/${path(patient, slice)}${query({ run: page.run })}`;
+const image = ({ patient, slice }) => `/api/v1/slices/${path(patient, slice)}/thumbnail.png`;
+
+/** Fetches the slices that the filter lets through, shown as they come. */
+async function load() {
+  const mine = ++asked;
+  [slices, total, current] = [[], 0, 0];
+  tiles.forEach((tile) => tile.remove());
+  tiles.clear();
+  wall.scrollTop = 0;
+  const filter = { patient: byId("patient").value, triage: byId("answer").value };
+  history.replaceState(null, "", `${location.pathname}${query(filter)}`);
+  try {
+    do {
+      const next = await json(`${path("runs", page.run, "slices")}${query({ ...filter, offset: slices.length, limit: PER_REQUEST })}`);
+      if (mine !== asked) return;
+      slices.push(...next.slices);
+      total = next.slices.length ? next.total : slices.length;
+      arrange();
+    } while (slices.length < total);
+  } catch (error) {
+    if (mine === asked) byId("count").textContent = error.message;
+  }
+}
+
+function arrange() {
+  places = layout(slices.length, wall.clientWidth, Number(byId("size").value));
+  tall.style.height = `${places.height}px`;
+  tiles.forEach((tile) => tile.remove());
+  tiles.clear();
+  show();
+  showCount();
+}
+
+/** Makes the tiles in sight and takes the others away. */
+function show() {
+  const [first, end] = inSight(places, slices.length, wall.scrollTop, wall.clientHeight);
+  for (const [index, tile] of tiles) {
+    if (index >= first && index < end) continue;
+    tile.remove();
+    tiles.delete(index);
+  }
+  for (let index = first; index < end; index++) {
+    if (!tiles.has(index)) tiles.set(index, tall.appendChild(made(index)));
+  }
+  select(current);
+}
+
+function made(index) {
+  const slice = slices[index];
+  const { left, top } = placeOf(places, index);
+  const picture = element("img", { src: image(slice), alt: "", decoding: "async", loading: "lazy", draggable: false });
+  const score = slice.array_score === null || slice.array_score === undefined ? "" : Number(slice.array_score).toFixed(2);
+  const caption = element("span", { className: "caption" }, element("span", {}, `${slice.patient} · ${slice.name ?? slice.slice}`), element("span", {}, score));
+  const tile = element("div", { className: "tile", id: `tile-${index}`, role: "option", data: { index } },
+    element("span", { className: "frame" }, picture, element("span", { className: "answer" }), caption));
+  Object.assign(tile.style, { left: `${left}px`, top: `${top}px`, width: `${places.tile.width}px`, height: `${places.tile.height}px` });
+  tile.setAttribute("aria-posinset", index + 1);
+  tile.setAttribute("aria-setsize", slices.length);
+  return mark(tile, slice);
+}
+
+/** Shows a slice's answer on its tile. */
+function mark(tile, { patient, slice, name, triage }) {
+  tile.dataset.answer = triage ?? "";
+  tile.querySelector(".answer").textContent = triage ?? "";
+  tile.setAttribute("aria-label", `${name ?? slice} of patient ${patient}, ${triage ?? "not answered"}`);
+  return tile;
+}
+
+function select(index) {
+  tiles.get(current)?.setAttribute("aria-selected", "false");
+  current = Math.min(Math.max(index, 0), Math.max(slices.length - 1, 0));
+  const tile = tiles.get(current);
+  tile?.setAttribute("aria-selected", "true");
+  if (tile) wall.setAttribute("aria-activedescendant", tile.id);
+  else wall.removeAttribute("aria-activedescendant");
+}
+
+/** Selects a tile and brings it into sight. */
+function goTo(index) {
+  const { top } = placeOf(places, index);
+  const bottom = top + places.tile.height;
+  if (top < wall.scrollTop) wall.scrollTop = top;
+  if (bottom > wall.scrollTop + wall.clientHeight) wall.scrollTop = bottom - wall.clientHeight;
+  show();
+  select(index);
+}
+
+/** Answers for the selected slice and goes on to the next; what the server doesn't take is taken back. */
+async function answer(value) {
+  const [slice, index] = [slices[current], current];
+  if (!slice || !page.may_triage) return;
+  const before = slice.triage ?? null;
+  const set = (triage) => {
+    slice.triage = triage;
+    if (slices[index] === slice && tiles.has(index)) mark(tiles.get(index), slice);
+    showCount();
+  };
+  set(value);
+  if (value && index + 1 < slices.length) goTo(index + 1);
+  try {
+    await send("PUT", path("slices", slice.patient, slice.slice, "triage"), { answer: value });
+  } catch (error) {
+    set(before);
+    byId("count").textContent = `Not saved: ${error.message}`;
+  }
+}
+
+function showCount() {
+  const counts = Object.fromEntries(Object.keys(ANSWERS).map((name) => [name, slices.filter(({ triage }) => triage === name).length]));
+  const open = slices.length - counts.clear - counts.no - counts.unsure;
+  const loading = slices.length < total ? ` of ${total.toLocaleString()}` : "";
+  byId("count").textContent = slices.length === 0 && total === 0
+    ? "No slice here. Choose another patient or answer."
+    : `${slices.length.toLocaleString()}${loading} slices: ${counts.clear} clear, ${counts.unsure} unsure, ${counts.no} no, ${open.toLocaleString()} open`;
+  byId("save-sheet").disabled = slices.length === 0;
+}
+
+async function contactSheet() {
+  const button = byId("save-sheet");
+  button.disabled = true;
+  const patient = byId("patient").value;
+  try {
+    await saveSheet({ title: patient || "all patients", slices, image });
+  } catch (error) {
+    byId("count").textContent = `The contact sheet could not be made: ${error.message}`;
+  }
+  button.disabled = false;
+}
+
+const key = (group, keys, text, run) => ({ group, keys: [keys].flat(), text, run });
+const keys = [
+  key("Answer and go on", ["1", "c"], "clear array", () => answer("clear")),
+  key("Answer and go on", ["2", "n"], "no", () => answer("no")),
+  key("Answer and go on", ["3", "u"], "unsure", () => answer("unsure")),
+  key("Answer and go on", ["0", "Backspace"], "take the answer back", () => answer(null)),
+  key("Move", ["Enter", "o"], "open the slice", () => slices[current] && location.assign(urlOf(slices[current]))),
+  key("Page", "s", "save the contact sheet", () => slices.length && contactSheet()),
+  key("Page", "?", "this sheet", () => showSheet(byId("keys"), keys, ARROWS)),
+];
+const ARROWS = [{ group: "Move", keys: ["ArrowRight"], text: "to the next slice; all arrows, Home, End and page keys work" }];
+document.body.append(element("dialog", { id: "keys", aria: { labelledby: "keys-heading" } }));
+
+listen(keys);
+document.addEventListener("keydown", (event) => {
+  if (document.querySelector("dialog[open]") || belongsTo(event.target, event.key) || event.ctrlKey || event.metaKey) return;
+  const goal = slices.length ? moved(places, slices.length, current, event.key, Math.max(Math.floor(wall.clientHeight / places.tile.height), 1)) : null;
+  if (goal === null) return;
+  event.preventDefault();
+  goTo(goal);
+});
+wall.addEventListener("scroll", () => requestAnimationFrame(show), { passive: true });
+wall.addEventListener("click", (event) => {
+  const tile = event.target.closest(".tile");
+  if (!tile) return;
+  select(Number(tile.dataset.index));
+  wall.focus();
+});
+wall.addEventListener("dblclick", (event) => event.target.closest(".tile") && location.assign(urlOf(slices[current])));
+new ResizeObserver(() => slices.length && arrange()).observe(wall);
+byId("size").addEventListener("input", () => { const at = current; arrange(); goTo(at); });
+byId("patient").addEventListener("change", load);
+byId("answer").addEventListener("change", load);
+byId("save-sheet").addEventListener("click", contactSheet);
+byId("show-keys").addEventListener("click", () => showSheet(byId("keys"), keys, ARROWS));
+const asks = new URLSearchParams(location.search);
+byId("answer").value = asks.get("triage") ?? "";
+byId("patient").value = asks.get("patient") ?? page.patient ?? "";
+wall.focus();
+load();

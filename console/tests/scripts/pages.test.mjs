@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { path, query } from "../../assets/api.js";
+import { sheetSize } from "../../assets/contact-sheet.js";
+import { inSight, layout, moved, placeOf } from "../../assets/grid.js";
+import { belongsTo, nameOf } from "../../assets/keys.js";
+
+test("of a wall of any length only the tiles in sight are made", () => {
+  for (const count of [0, 1, 7, 2_000, 66_000]) {
+    const places = layout(count, 1366, 190);
+    assert.equal(places.columns, 7);
+    for (const top of [0, 5_000, places.height]) {
+      const [first, end] = inSight(places, count, top, 640);
+      assert.ok(end - first <= 7 * 9, `${end - first} tiles`);
+      assert.ok(first >= 0 && end <= count);
+    }
+  }
+});
+
+test("every place of the wall is covered by a tile that is made for it", () => {
+  const places = layout(2_000, 1366, 190);
+  for (let top = 0; top < places.height - 640; top += 333) {
+    const [first, end] = inSight(places, 2_000, top, 640, 0);
+    assert.ok(placeOf(places, first).top <= top);
+    assert.ok(placeOf(places, end - 1).top + places.tile.height >= Math.min(top + 640, places.height));
+  }
+});
+
+test("arrows lead to the neighbours and never off the wall", () => {
+  const places = layout(20, 700, 100);
+  assert.deepEqual(["ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "Home", "End", "PageDown", "x"]
+    .map((key) => moved(places, 20, 8, key, 3)), [9, 7, 15, 1, 0, 19, 19, null]);
+  assert.equal(moved(places, 20, 19, "ArrowDown", 3), 19);
+});
+
+test("a contact sheet holds all its pictures and is about square", () => {
+  for (const count of [1, 5, 38, 120]) {
+    const { columns, rows } = sheetSize(count);
+    assert.ok(columns * rows >= count && columns * (rows - 1) < count);
+    assert.ok(Math.abs(columns * 240 - rows * 200) <= 480, `${columns} x ${rows}`);
+  }
+});
+
+test("keys are named by letter, digit and sign whatever the layout", () => {
+  const name = (key, code, held = {}) => nameOf({ key, code, ctrlKey: false, metaKey: false, shiftKey: false, ...held });
+  assert.equal(name("B", "KeyB"), "b");
+  assert.equal(name("Z", "KeyZ", { ctrlKey: true, shiftKey: true }), "Control+Shift+z");
+  assert.equal(name("!", "Digit1", { shiftKey: true }), "Shift+1");
+  assert.equal(name("?", "Slash", { shiftKey: true }), "?");
+  assert.equal(name("Enter", "Enter", { shiftKey: true }), "Shift+Enter");
+});
+
+test("a field keeps its keys, a slider only its arrows, a button only what presses it", () => {
+  const target = (...selectors) => ({ matches: (selector) => selectors.some((one) => selector.split(", ").includes(one)) });
+  assert.ok(belongsTo(target("textarea"), "b"));
+  assert.ok(belongsTo(target("button"), "Enter"));
+  assert.ok(!belongsTo(target("button"), "b"));
+  assert.ok(belongsTo(target("input"), "ArrowLeft"));
+  assert.ok(!belongsTo(target("input"), "b"));
+});
+
+test("paths and queries are escaped, and empty values are left out", () => {
+  assert.equal(path("slices", "a/b", "c d"), "slices/a%2Fb/c%20d");
+  assert.equal(query({ run: "r&1", patient: null, triage: "", offset: 0 }), "?run=r%261&offset=0");
+});
