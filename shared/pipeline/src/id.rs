@@ -111,6 +111,25 @@ plain_name!(
     "training id"
 );
 
+plain_name!(
+    /// One of the things that people said of a slice: a number, so that the newest comes last by its bytes, and the start of
+    /// a digest, so that no two share a name.
+    RevisionId,
+    "revision id"
+);
+
+impl RevisionId {
+    /// The one with this number and this content.
+    pub fn new(number: u32, content: &Digest) -> Self {
+        Self(format!("{number:06}-{}", content.short(12)))
+    }
+
+    /// Its number; 0 for a name that has none.
+    pub fn number(&self) -> u32 {
+        self.0.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
 impl RunId {
     /// The run that follows from these inputs.
     pub fn derived(inputs: &Digest) -> Self {

@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use crate::{Digest, JobId, ModelVersion, PatientKey, PlanId, RunId, SliceId, StageName, TrainingId};
+use crate::{
+    Digest, JobId, ModelVersion, PatientKey, PlanId, RevisionId, RunId, SliceId, StageName, TrainingId,
+};
 
 /// Who may see an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +73,10 @@ pub enum ObjectKey {
     Annotation(Digest),
     /// What came of an annotation of a slice (JSON).
     AnnotationVerdict(PatientKey, SliceId, Digest),
+    /// One revision of a slice's mask (JSON).
+    Revision(PatientKey, SliceId, RevisionId),
+    /// One answer to whether a clear array is visible (JSON).
+    Triage(PatientKey, SliceId, RevisionId),
     /// A picture or mask to learn from (PNG), named by its digest.
     Sample(Digest),
     /// A dataset (JSON), named by its digest.
@@ -129,9 +135,12 @@ impl ObjectKey {
         match self {
             Self::Scan(_) | Self::Listing(_) | Self::Submission(_) | Self::Index(_) => Bucket::Incoming,
             Self::Instance(..) | Self::Image(..) | Self::Prepared(..) | Self::Frame(..) => Bucket::Scans,
-            Self::Annotation(_) | Self::AnnotationVerdict(..) | Self::Sample(_) | Self::Dataset(_) => {
-                Bucket::Datasets
-            }
+            Self::Annotation(_)
+            | Self::AnnotationVerdict(..)
+            | Self::Revision(..)
+            | Self::Triage(..)
+            | Self::Sample(_)
+            | Self::Dataset(_) => Bucket::Datasets,
             Self::Plan(_)
             | Self::Checkpoint { .. }
             | Self::TrainingLog { .. }
@@ -167,6 +176,8 @@ impl ObjectKey {
             Self::AnnotationVerdict(patient, slice, annotation) => {
                 format!("annotations/{patient}/{slice}/{annotation}.json")
             }
+            Self::Revision(patient, slice, id) => format!("{REVISIONS_PREFIX}{patient}/{slice}/{id}.json"),
+            Self::Triage(patient, slice, id) => format!("{TRIAGE_PREFIX}{patient}/{slice}/{id}.json"),
             Self::Sample(digest) => format!("samples/{digest}.png"),
             Self::Dataset(digest) => format!("{digest}.json"),
             Self::Plan(plan) => format!("plans/{plan}.json"),
@@ -196,6 +207,12 @@ pub const SCANS_PREFIX: &str = "scans/";
 
 /// Where the submissions lie in `incoming`.
 pub const SUBMISSIONS_PREFIX: &str = "submissions/";
+
+/// Where the revisions of masks lie in `datasets`, each below its patient and slice.
+pub const REVISIONS_PREFIX: &str = "revisions/";
+
+/// Where the answers to whether an array is visible lie in `datasets`, each below its patient and slice.
+pub const TRIAGE_PREFIX: &str = "triage/";
 
 /// Where the versions of models lie in `models`.
 pub const MODELS_PREFIX: &str = "versions/";
