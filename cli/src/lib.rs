@@ -14,7 +14,6 @@ pub mod network;
 mod output;
 mod pairs;
 mod phantom;
-mod place;
 mod predict;
 mod run;
 mod terminal;
@@ -23,6 +22,8 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use modiolus_operations::place;
 
 use arguments::{Arguments, Command, ModelsAction, Until};
 pub use network::{Network, Pair, Predictor};

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use modiolus_operations::runs::RunState;
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, ObjectKey, RunId, Secret};
@@ -12,7 +13,6 @@ use modiolus_runtime::config::Configuration;
 use modiolus_store::ObjectStore;
 
 use super::arguments::Fetch;
-use super::runs::RunState;
 use super::submit::joins;
 use super::{Cluster, USER};
 use crate::place::{FOLDER, Place};

@@ -7,9 +7,7 @@ mod dead;
 mod doctor;
 mod fetch;
 mod probe;
-mod runs;
 mod source;
-mod start;
 mod status;
 mod submit;
 mod upload;
@@ -18,10 +16,10 @@ mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use modiolus_broker::RabbitMq;
+use modiolus_operations::start::now;
 use modiolus_runtime::config::Configuration;
 use modiolus_store::ObjectStore;
 
@@ -72,10 +70,4 @@ impl Cluster {
         let broker = broker.context("see `modiolus doctor`")?;
         Ok(Self { broker, store })
     }
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

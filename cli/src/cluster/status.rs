@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use futures::stream::{StreamExt, TryStreamExt, iter};
+use modiolus_operations::runs::{RunState, State, ended_by_stage};
 use modiolus_pipeline::key::SUBMISSIONS_PREFIX;
 use modiolus_pipeline::{Bucket, RunId, StageName};
 use modiolus_runtime::FailedJob;
@@ -12,7 +13,6 @@ use serde::Serialize;
 
 use super::arguments::Status;
 use super::now;
-use super::runs::{RunState, State, ended_by_stage};
 use crate::output::{self, Table};
 
 /// How many runs are looked at at once.

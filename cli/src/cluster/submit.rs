@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use modiolus_operations::start::{note, start};
 use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::ingest::{Delivery, ListedFile, Submission};
 use modiolus_pipeline::join::RunManifest;
@@ -14,7 +15,6 @@ use serde::Serialize;
 
 use super::arguments::Submit;
 use super::source::Source;
-use super::start::start;
 use super::upload::{Uploaded, listed, upload};
 use super::wait::Listener;
 use super::{Cluster, now};
@@ -22,7 +22,7 @@ use crate::arguments::Until;
 use crate::network::{self, Network};
 use crate::run::chunks::{self, Chunks};
 use crate::run::progress::Progress;
-use crate::run::{objects, walk};
+use crate::run::walk;
 use crate::{models, output, terminal};
 
 /// What is printed.
@@ -119,25 +119,6 @@ async fn model(
         Some(network) => Ok(models::choose(store, wanted, network).await?.version),
         None => Err(network::go_on_in_sibling()),
     }
-}
-
-/// Writes down what was submitted, unless the run is there already: then it was written before.
-async fn note(
-    store: &dyn ObjectStore,
-    run: &RunId,
-    submission: Submission,
-    manifest: &RunManifest,
-) -> Result<()> {
-    let before: Option<RunManifest> = objects::json_if_there(store, ObjectKey::Run(run.clone())).await?;
-    if before.is_some_and(|before| before != *manifest) {
-        // It is refused when it is started; what is written of the other must stay.
-        return Ok(());
-    }
-    let key = ObjectKey::Submission(run.clone());
-    let before: Option<Submission> = objects::json_if_there(store, key.clone()).await?;
-    let submitted = before.map_or(submission.submitted, |before| before.submitted);
-    let json = serde_json::to_vec(&Submission { submitted, ..submission })?;
-    store.put(key, json.into()).await.context("the submission can't be written")
 }
 
 async fn wait(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result};
+use modiolus_operations::runs::ended_jobs;
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::key::chunks_done_prefix;
@@ -12,7 +13,6 @@ use modiolus_store::ObjectStore;
 
 use super::Cluster;
 use super::arguments::Watch;
-use super::runs::ended_jobs;
 use super::submit::{ended_well, joins};
 use super::wait::Listener;
 use crate::run::objects;

@@ -4,16 +4,12 @@
 //! store lies in the output's `.modiolus`. When the run is complete, its objects are copied out under names for people.
 
 mod annotations;
-pub(crate) mod chunks;
-pub(crate) mod names;
-pub(crate) mod objects;
 pub(crate) mod progress;
 mod report;
 pub(crate) mod results;
 pub(crate) mod rows;
 pub(crate) mod summary;
 pub(crate) mod tree;
-pub(crate) mod walk;
 
 use std::fs;
 use std::sync::Arc;
@@ -21,8 +17,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
+use modiolus_operations::start::{note, now};
+pub(crate) use modiolus_operations::{chunks, names, objects, walk};
 use modiolus_pipeline::job::Wanted;
-use modiolus_pipeline::job::ingest::Delivery;
+use modiolus_pipeline::job::ingest::{Delivery, Submission};
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
@@ -91,6 +89,10 @@ impl<'a> Job<'a> {
         let chunks = Chunks::of(files, &wanted, &Delivery::InPlace);
         let run = RunId::derived(&chunks.digest());
         let inputs = self.inputs(&run)?;
+        let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
+        let (files, folders) = (total as u64, chunks.folders);
+        let submission = Submission { delivery: Delivery::InPlace, files, submitted: now(), folders };
+        note(&*self.store, &run, submission, &manifest).await?;
         let inventory_path = self.place.folder().join("output.json");
         let earlier = Inventory::read(&inventory_path);
         if earlier.is_whole(&self.options.output, &inputs) {
@@ -102,7 +104,6 @@ impl<'a> Job<'a> {
         }
 
         self.store.put_many(chunks.listings).await?;
-        let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
         self.finish(&run, &manifest, chunks.first, total as u64).await?;
         let rows = self.gathering(&run).rows(&manifest).await?;
 

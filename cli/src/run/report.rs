@@ -8,8 +8,9 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
+use super::names::folder;
 use super::rows::Row;
-use super::summary::{Annotation, Counts, SharedPictures, Summary, folder};
+use super::summary::{Annotation, Counts, SharedPictures, Summary};
 
 /// Refused files that the page names, per patient and reason. A delivery has a thousand files of other planes per patient:
 /// nobody reads them on a page, and the table names them all.

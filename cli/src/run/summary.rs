@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::names::folder;
 use super::rows::Row;
 
 /// The columns of `summary.csv`.
@@ -168,11 +169,6 @@ fn patients(files: &[Row]) -> Vec<Patient> {
         folders: folders.into_iter().map(str::to_owned).collect(),
     };
     patients.into_iter().map(named).collect()
-}
-
-/// The folder of a path below the scans' folder; "." for the scans' folder itself.
-pub(crate) fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or(".", |(folder, _)| folder)
 }
 
 fn shared_pictures(files: &[Row]) -> Vec<SharedPictures> {

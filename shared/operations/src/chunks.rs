@@ -5,7 +5,7 @@ use modiolus_pipeline::job::ingest::{Delivery, IngestJob, ListedFile, Listing};
 use modiolus_pipeline::{Digest, JobId, Message, ObjectKey};
 use modiolus_store::Puts;
 
-use super::summary::folder;
+use crate::names::folder;
 
 /// Files per chunk at most. One message and one index per chunk, so the more the better; one job's headers (8 KiB each) and
 /// matching files are in memory at once, so not too many.
@@ -16,18 +16,18 @@ const MAX_FILES: usize = 128;
 const MIN_FILES: usize = 32;
 
 /// The chunks of a delivery.
-pub(crate) struct Chunks {
+pub struct Chunks {
     /// The first job of each.
-    pub(crate) first: Vec<Message>,
+    pub first: Vec<Message>,
     /// The listings that these jobs read.
-    pub(crate) listings: Puts,
+    pub listings: Puts,
     /// The top folder in which each begins.
-    pub(crate) folders: Vec<String>,
+    pub folders: Vec<String>,
 }
 
 impl Chunks {
     /// Cuts files (ordered by the paths that people see) into chunks.
-    pub(crate) fn of(files: Vec<ListedFile>, wanted: &Wanted, delivery: &Delivery) -> Self {
+    pub fn of(files: Vec<ListedFile>, wanted: &Wanted, delivery: &Delivery) -> Self {
         let mut chunks = Self { first: Vec::new(), listings: Vec::new(), folders: Vec::new() };
         let mut files = files.into_iter().peekable();
         let mut listing = Vec::new();
@@ -57,7 +57,7 @@ impl Chunks {
     }
 
     /// A digest of all that the run depends on: its files and what it wants.
-    pub(crate) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         Digest::of_parts(self.first.iter().map(|message| message.id.as_str().as_bytes()))
     }
 }
@@ -68,7 +68,7 @@ fn top_folder(path: &str) -> &str {
 }
 
 /// The jobs' ids.
-pub(crate) fn ids(messages: &[Message]) -> Vec<JobId> {
+pub fn ids(messages: &[Message]) -> Vec<JobId> {
     messages.iter().map(|message| message.id.clone()).collect()
 }
 

@@ -9,7 +9,7 @@ const MAX_LENGTH: usize = 64;
 
 /// A name that is safe in a path and a URL. A name that had to be changed gets a piece of its digest, so that two different
 /// names stay different.
-pub(crate) fn safe(name: &str) -> String {
+pub fn safe(name: &str) -> String {
     let trimmed = name.trim();
     let plain: String = trimmed
         .chars()
@@ -25,7 +25,7 @@ pub(crate) fn safe(name: &str) -> String {
 }
 
 /// The stem of an input file: its name without a DICOM ending.
-pub(crate) fn stem(path: &str) -> String {
+pub fn stem(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let lower = name.to_ascii_lowercase();
     let ending = [".dcm", ".dicom", ".dic", ".ima"].into_iter().find(|ending| lower.ends_with(ending));
@@ -35,13 +35,18 @@ pub(crate) fn stem(path: &str) -> String {
     }
 }
 
+/// The folder of a path below the scans' folder; "." for the scans' folder itself.
+pub fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(folder, _)| folder)
+}
+
 /// Gives each stem of a patient once; files of one name in different folders become `STEM`, `STEM~2`, `STEM~3`.
 #[derive(Default)]
-pub(crate) struct Stems(HashMap<(String, String), usize>);
+pub struct Stems(HashMap<(String, String), usize>);
 
 impl Stems {
     /// The stem for the next file of this name.
-    pub(crate) fn next(&mut self, patient: &str, stem: String) -> String {
+    pub fn next(&mut self, patient: &str, stem: String) -> String {
         let count = self.0.entry((patient.to_owned(), stem.clone())).or_default();
         *count += 1;
         if *count == 1 { stem } else { format!("{stem}~{count}") }

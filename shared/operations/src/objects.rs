@@ -7,19 +7,19 @@ use modiolus_store::ObjectStore;
 use serde::de::DeserializeOwned;
 
 /// An object's bytes.
-pub(crate) async fn bytes(store: &dyn ObjectStore, key: ObjectKey) -> Result<Bytes> {
+pub async fn bytes(store: &dyn ObjectStore, key: ObjectKey) -> Result<Bytes> {
     let shown = key.to_string();
     bytes_if_there(store, key).await?.with_context(|| format!("{shown} is missing from the store"))
 }
 
 /// An object's JSON.
-pub(crate) async fn json<T: DeserializeOwned>(store: &dyn ObjectStore, key: ObjectKey) -> Result<T> {
+pub async fn json<T: DeserializeOwned>(store: &dyn ObjectStore, key: ObjectKey) -> Result<T> {
     let shown = key.to_string();
     json_if_there(store, key).await?.with_context(|| format!("{shown} is missing from the store"))
 }
 
 /// An object's JSON, or nothing where there is no such object.
-pub(crate) async fn json_if_there<T: DeserializeOwned>(
+pub async fn json_if_there<T: DeserializeOwned>(
     store: &dyn ObjectStore,
     key: ObjectKey,
 ) -> Result<Option<T>> {

@@ -9,17 +9,17 @@ use anyhow::{Context, Result, bail};
 use modiolus_pipeline::{Digest, Secret};
 
 /// The name of the store's folder.
-pub(crate) const FOLDER: &str = ".modiolus";
+pub const FOLDER: &str = ".modiolus";
 
 /// A store's folder that this process alone works in.
-pub(crate) struct Place {
+pub struct Place {
     folder: PathBuf,
     _lock: File,
 }
 
 impl Place {
     /// Opens a store's folder, or makes it (only its owner may look inside).
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: &Path) -> Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -44,12 +44,12 @@ impl Place {
     }
 
     /// The folder.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The secret of the store's pseudonyms: from a file if one is given, else the store's own, made at first use.
-    pub(crate) fn secret(&self, key_file: Option<&Path>) -> Result<Secret> {
+    pub fn secret(&self, key_file: Option<&Path>) -> Result<Secret> {
         let own = self.folder.join("pseudonym.key");
         let path = key_file.unwrap_or(&own);
         if key_file.is_none() && !own.exists() {

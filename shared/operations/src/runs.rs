@@ -11,38 +11,46 @@ use modiolus_runtime::{FailedJob, RunOutcome};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 
-use crate::run::objects;
+use crate::objects;
 
 /// A run.
 #[derive(Debug, Serialize)]
-pub(crate) struct RunState {
-    pub(crate) run: RunId,
-    pub(crate) state: State,
+pub struct RunState {
+    /// Which.
+    pub run: RunId,
+    /// Where it stands.
+    pub state: State,
     /// When it was submitted, in seconds since 1970; a training was not.
-    pub(crate) submitted: Option<i64>,
-    pub(crate) files: Option<u64>,
+    pub submitted: Option<i64>,
+    /// How many files it was given.
+    pub files: Option<u64>,
     /// The wanted plane; a training wants none.
-    pub(crate) plane: Option<String>,
-    pub(crate) model: Option<ModelVersion>,
-    pub(crate) chunks: usize,
-    pub(crate) chunks_done: usize,
+    pub plane: Option<String>,
+    /// The model that draws the masks; `None` stops after filter.
+    pub model: Option<ModelVersion>,
+    /// How many chunks it has.
+    pub chunks: usize,
+    /// How many of them are done.
+    pub chunks_done: usize,
     /// The jobs that were given up, of the chunks that are done.
-    pub(crate) failed: Vec<FailedJob>,
+    pub failed: Vec<FailedJob>,
 }
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum State {
+pub enum State {
     /// It was submitted, but its submitter was stopped before it could start it.
     NotStarted,
+    /// It has begun.
     Running,
+    /// All its jobs are done or given up.
     Done,
 }
 
 impl RunState {
     /// A run as the store has it, `None` where there is no such run.
-    pub(crate) async fn read(store: &dyn ObjectStore, run: &RunId) -> Result<Option<Self>> {
+    pub async fn read(store: &dyn ObjectStore, run: &RunId) -> Result<Option<Self>> {
         let submission: Option<Submission> =
             objects::json_if_there(store, ObjectKey::Submission(run.clone())).await?;
         let manifest: Option<RunManifest> =
@@ -97,17 +105,14 @@ impl RunState {
 }
 
 /// The jobs of a run that have ended, done or given up: each with its chunk and its stage.
-pub(crate) async fn ended_jobs(store: &dyn ObjectStore, run: &RunId) -> Result<Vec<(u32, StageName, JobId)>> {
+pub async fn ended_jobs(store: &dyn ObjectStore, run: &RunId) -> Result<Vec<(u32, StageName, JobId)>> {
     let prefix = run_markers_prefix(run);
     let paths = store.list(Bucket::Runs, &prefix).await?;
     Ok(paths.iter().filter_map(|path| job_of(path.strip_prefix(&prefix)?)).collect())
 }
 
 /// How many jobs of a run have ended, by stage.
-pub(crate) async fn ended_by_stage(
-    store: &dyn ObjectStore,
-    run: &RunId,
-) -> Result<BTreeMap<StageName, usize>> {
+pub async fn ended_by_stage(store: &dyn ObjectStore, run: &RunId) -> Result<BTreeMap<StageName, usize>> {
     let mut stages = BTreeMap::new();
     for (_, stage, _) in ended_jobs(store, run).await? {
         *stages.entry(stage).or_default() += 1;

@@ -1,18 +1,21 @@
 //! A run is started: its manifest first, then the first job of each chunk. Doing so twice is harmless.
 
-use anyhow::{Result, bail};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
 use modiolus_broker::{Broker, Letter};
+use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Envelope, Fetched, Message, ObjectKey, Read, RunId, Scope};
 use modiolus_runtime::{Joins, RunOutcome};
 use modiolus_store::ObjectStore;
 
-use crate::run::objects;
+use crate::objects;
 
 /// Writes a run's manifest and publishes the first job (`first`, in the order of the manifest's chunks) of each chunk whose
 /// first job has not ended yet. The outcome, if the run is done already.
-pub(crate) async fn start(
+pub async fn start(
     store: &dyn ObjectStore,
     broker: &dyn Broker,
     joins: &Joins,
@@ -39,6 +42,34 @@ pub(crate) async fn start(
     }
     broker.publish_all(letters).await?;
     Ok(None)
+}
+
+/// Writes down what was submitted, unless the run is there already: then it was written before.
+///
+/// # Errors
+/// When the store fails.
+pub async fn note(
+    store: &dyn ObjectStore,
+    run: &RunId,
+    submission: Submission,
+    manifest: &RunManifest,
+) -> Result<()> {
+    let before: Option<RunManifest> = objects::json_if_there(store, ObjectKey::Run(run.clone())).await?;
+    if before.is_some_and(|before| before != *manifest) {
+        // It is refused when it is started; what is written of the other must stay.
+        return Ok(());
+    }
+    let key = ObjectKey::Submission(run.clone());
+    let before: Option<Submission> = objects::json_if_there(store, key.clone()).await?;
+    let submitted = before.map_or(submission.submitted, |before| before.submitted);
+    let json = serde_json::to_vec(&Submission { submitted, ..submission })?;
+    store.put(key, json.into()).await.context("the submission can't be written")
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The letters of a run that was begun before: those of chunks whose first job may never have been published.
@@ -79,7 +110,7 @@ mod tests {
     use modiolus_store::MemoryStore;
 
     use super::*;
-    use crate::run::chunks;
+    use crate::chunks;
 
     fn run() -> (RunId, RunManifest, Vec<Message>) {
         let wanted = Wanted { plane: Plane::CORONAL, model: None };

@@ -17,7 +17,7 @@ const MAX_FILES: usize = 2_000_000;
 
 /// All files below `scans`, ordered by path. What can't be read is listed too, with the reason. `skip` (the output, if it
 /// lies inside) is left out.
-pub(crate) fn walk(scans: &Path, skip: &Path) -> Result<Vec<ListedFile>> {
+pub fn walk(scans: &Path, skip: &Path) -> Result<Vec<ListedFile>> {
     let metadata = fs::metadata(scans)
         .with_context(|| format!("{} can't be read: is it the right folder?", scans.display()))?;
     if !metadata.is_dir() {
