@@ -111,7 +111,7 @@ export class Desk {
     const at = path("slices", slice.patient, slice.slice, "revisions") + query({ parent, proposal, seconds, state, force: force || null });
     const saved = await (await call(at, { method: "POST", body, type: "image/png" })).json();
     this.watch.take(seconds);
-    const by = { revision: saved.revision, parent, state, proposal, seconds, mask: true, by: saved.by ?? null, at: saved.at ?? new Date().toISOString() };
+    const by = { revision: saved.revision, parent, state, proposal, seconds, mask: true, by: null, at: Date.now() / 1000 };
     slice.revisions.push(by);
     slice.newest = by;
     return saved;

@@ -2,9 +2,6 @@
 
 export const byId = (id) => document.getElementById(id);
 
-/** What the server put into the page for its scripts. */
-export const pageData = () => JSON.parse(byId("page").textContent);
-
 /** An element with properties (`data` and `aria` as objects) and children: elements or text, never HTML. */
 export function element(tag, { data = {}, aria = {}, ...properties } = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -37,6 +34,6 @@ export function arrowsMove(group) {
   });
 }
 
-/** A time of the server as people here read it. */
-export const timeText = (iso) =>
-  new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** A time of the server, in seconds since 1970, as people here read it. */
+export const timeText = (seconds) =>
+  new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });

@@ -27,7 +27,8 @@ export function belongsTo(target, key) {
 }
 
 /**
- * Listens for keys. `bindings` are {keys, text, group, run}; the first of `keys` is shown on the sheet. `first(name, event)` may
+ * Listens for keys. `bindings` are {keys, text, group, run}; the first of `keys` is shown on the sheet, or `as`; nothing
+ * where there is no text. `first(name, event)` may
  * take a key before them.
  */
 export function listen(bindings, first = () => false) {
@@ -35,10 +36,11 @@ export function listen(bindings, first = () => false) {
   document.addEventListener("keydown", (event) => {
     const name = nameOf(event);
     if (document.querySelector("dialog[open]") || event.altKey || belongsTo(event.target, event.key)) return;
+    const taken = first(name, event);
     const binding = byName.get(name);
-    if (!first(name, event) && !binding) return;
+    if (!taken && !binding) return;
     event.preventDefault();
-    binding?.run(event);
+    if (!taken) binding.run(event);
   });
 }
 
@@ -46,11 +48,11 @@ export function listen(bindings, first = () => false) {
 export function showSheet(dialog, bindings, extra = []) {
   const groups = grouped([...bindings, ...extra]);
   const sections = [...groups].map(([name, list]) =>
-    element("section", {}, element("h3", {}, name), element("dl", {}, ...list.flatMap(line))));
+    element("section", {}, element("h3", {}, name), element("dl", {}, ...list.filter(({ text }) => text).flatMap(line))));
   dialog.replaceChildren(
-    element("h2", { id: "keys-heading" }, "Keys"),
+    element("div", { className: "head" }, element("h2", { id: "keys-heading" }, "Keys"),
+      element("form", { method: "dialog" }, element("button", {}, "Close ", element("kbd", {}, "Esc")))),
     element("div", { className: "sheet" }, ...sections),
-    element("form", { method: "dialog" }, element("button", { className: "primary" }, "Close")),
   );
   dialog.showModal();
 }
@@ -64,4 +66,4 @@ function grouped(list) {
 const SHOWN = { Control: "Ctrl", Shift: "⇧", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", " ": "Space" };
 const shown = (key) => key.split(/(?<=.)\+/).map((part) => SHOWN[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join(" ");
 
-const line = ({ keys, text }) => [element("dt", {}, element("kbd", {}, shown(keys[0]))), element("dd", {}, text)];
+const line = ({ keys, text, as = shown(keys[0]) }) => [element("dt", {}, element("kbd", {}, as)), element("dd", {}, text)];

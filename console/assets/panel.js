@@ -54,7 +54,7 @@ export function showSlice(slice) {
   byId("name").textContent = name;
   byId("name").title = name;
   byId("patient").textContent = slice.patient;
-  byId("hud-slice").textContent = `${slice.columns} × ${slice.rows}${slice.spacing ? ` · ${slice.spacing[1]} mm` : ""}`;
+  byId("hud-slice").textContent = `${slice.rows} rows, ${slice.columns} columns${slice.spacing ? ` · ${Number(slice.spacing[1].toFixed(4))} mm` : ""}`;
   showAttributes(details.attributes);
   showAnswer(details.triage ?? null);
   showRevisions(slice.revisions);
@@ -72,21 +72,15 @@ export function showAnswer(answer) {
   choose(buttons, [...buttons].find((button) => button.dataset.answer === answer) ?? null);
 }
 
-/** Attributes come as an object or as rows of [name, value] or {name, value}. */
 function showAttributes(attributes) {
-  const rows = Array.isArray(attributes) ? attributes : Object.entries(attributes ?? {});
-  byId("attributes").replaceChildren(...rows.map((row) => {
-    const [name, value] = Array.isArray(row) ? row : [row.name, row.value];
-    return element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, text(value)));
-  }));
+  byId("attributes").replaceChildren(...attributes.map(({ name, tag, value }) =>
+    element("tr", { title: tag }, element("th", { scope: "row" }, name), element("td", {}, value))));
 }
-
-const text = (value) => (Array.isArray(value) ? value.join(" \\ ") : String(value ?? ""));
 
 export function showRevisions(revisions) {
   const items = revisions.toReversed().map(({ at, by, state, seconds, proposal }) => {
     const [colour, word] = BADGES[state] ?? ["", state];
-    const more = [by, seconds ? `${seconds} s` : null, proposal ? "from a proposal" : null].filter(Boolean).join(" · ");
+    const more = [by ?? "you", seconds ? `${seconds} s` : null, proposal ? "from a proposal" : null].filter(Boolean).join(" · ");
     return element("li", {}, element("span", { className: `badge ${colour}` }, word), ` ${timeText(at)}`, element("br"), element("span", { className: "muted" }, more));
   });
   byId("revisions").replaceChildren(...(items.length ? items : [element("li", { className: "muted" }, "None yet.")]));

@@ -3,7 +3,6 @@
 import { call, json, path, query } from "./api.js";
 import { parse } from "./pixels.js";
 import { decodeMask } from "./png.js";
-import { full, PRESETS } from "./window.js";
 
 export const keyOf = ({ patient, slice }) => path(patient, slice);
 
@@ -28,7 +27,7 @@ export async function load({ patient, slice, run }) {
     patient, slice, details, model, revisions, newest, proposal, origin, ...pixels,
     spacing: details.spacing_mm ?? null,
     mask: { rows: pixels.rows, columns: pixels.columns, data: first.slice() },
-    windows: windows(details.window, pixels.values),
+    windows: [{ name: "stored", ...details.window }, ...details.window.presets],
   };
 }
 
@@ -53,15 +52,9 @@ export async function mask(at, { rows, columns }) {
   return read;
 }
 
-/** The windows to choose from, the slice's own first. */
-function windows(stored, values) {
-  const own = stored?.width ? stored : full(values);
-  return [{ name: "Stored", centre: own.centre, width: own.width }, ...PRESETS, { name: "All", ...full(values) }];
-}
-
 /** The level above which 0.5 % of the values lie: about as many as an array has. */
 export function firstLevel(values) {
-  const sample = Array.from({ length: Math.min(values.length, 20_000) }, (_, i, ) =>
-    values[Math.floor((i * values.length) / Math.min(values.length, 20_000))]).filter(Number.isFinite).sort((a, b) => a - b);
+  const step = Math.max(Math.floor(values.length / 20_000), 1);
+  const sample = values.filter((value, i) => i % step === 0 && Number.isFinite(value)).sort();
   return Math.round(sample[Math.floor(sample.length * 0.995)] ?? 0);
 }

@@ -3,7 +3,7 @@
 import { json, path, query, send } from "./api.js";
 import { Cache } from "./cache.js";
 import { Desk } from "./desk.js";
-import { arrowsMove, byId, choose, pageData } from "./dom.js";
+import { arrowsMove, byId, choose } from "./dom.js";
 import { listen as listenToKeys, showSheet } from "./keys.js";
 import { showAnswer, showBadge, showMeasure, showRevisions, showSaving, showSlice, trouble } from "./panel.js";
 import { listen as listenToPointer } from "./pointer.js";
@@ -13,10 +13,11 @@ import { Stage } from "./stage.js";
 import { tools } from "./tools.js";
 import { ViewControls } from "./view-controls.js";
 
-const page = pageData();
+const mayAnnotate = byId("tools").dataset.mayAnnotate === "true";
+const run = new URLSearchParams(location.search).get("run");
 export const stage = new Stage(byId("canvas"));
 export const desk = new Desk(stage, { changed, saving });
-const cache = new Cache(9, (key) => load({ ...addressOf(key), run: page.run }));
+const cache = new Cache(9, (key) => load({ ...addressOf(key), run }));
 const allTools = tools(desk);
 const controls = new ViewControls(stage, desk);
 let tool = null;
@@ -29,6 +30,15 @@ const addressOf = (key) => {
   const [patient, slice] = key.split("/").map(decodeURIComponent);
   return { patient, slice };
 };
+
+/** The slice before or after a slice in its patient, or null. */
+function beside({ patient, details }, side) {
+  const slice = details.neighbours?.[side] ?? null;
+  return slice && { patient, slice };
+}
+
+/** The slice that the page's address names. */
+const here = () => addressOf(location.pathname.replace(/^\/slices\//, ""));
 
 /** What buttons (`data-do`) and keys do. */
 export const actions = {
@@ -43,7 +53,7 @@ export const actions = {
   "accept-next": async () => (await desk.autosave.save("accepted")) && step("next"),
   reject: () => { desk.clear(); return desk.autosave.save("rejected"); },
   save: () => desk.autosave.save(),
-  "try-again": () => (desk.autosave?.unsaved ? desk.autosave.save() : open(desk.slice ?? page)),
+  "try-again": () => (desk.autosave?.unsaved ? desk.autosave.save() : open(desk.slice ?? here())),
   previous: () => step("previous"),
   next: () => step("next"),
   "copy-previous": () => copyFrom("previous"),
@@ -56,7 +66,7 @@ export const actions = {
 const EDITING = new Set(["undo", "redo", "clear", "fill", "trim", "proposal", "accept", "accept-next", "reject", "save", "copy-previous", "copy-next"]);
 
 function act(name, ...values) {
-  if (EDITING.has(name) && !page.may_annotate) return;
+  if (EDITING.has(name) && !mayAnnotate) return;
   if (!desk.slice && name !== "help" && name !== "try-again") return;
   cancelTool();
   Promise.resolve().then(() => actions[name](...values)).catch((error) => trouble(error.message));
@@ -67,7 +77,7 @@ function cancelTool() {
 }
 
 export function useTool(name) {
-  if (allTools[name].edits && !page.may_annotate) return;
+  if (allTools[name].edits && !mayAnnotate) return;
   cancelTool();
   tool = name;
   const buttons = document.querySelectorAll("[data-tool]");
@@ -92,7 +102,7 @@ export function setSize(size) {
 
 export async function answer(value) {
   const { slice } = desk;
-  if (!page.may_annotate) return;
+  if (!mayAnnotate) return;
   const chosen = slice.details.triage === value ? null : value;
   await send("PUT", path("slices", slice.patient, slice.slice, "triage"), { answer: chosen });
   slice.details.triage = chosen;
@@ -110,7 +120,7 @@ async function takeTheirs() {
 }
 
 async function copyFrom(side) {
-  const neighbour = desk.slice.details.neighbours?.[side];
+  const neighbour = beside(desk.slice, side);
   if (!neighbour) return trouble(`There is no ${side} slice.`);
   const { slice } = desk;
   const from = await cache.get(keyOf(neighbour));
@@ -119,9 +129,9 @@ async function copyFrom(side) {
 
 /** Goes to the previous or the next slice, once all here is saved. */
 async function step(side) {
-  const neighbour = desk.slice.details.neighbours?.[side];
+  const neighbour = beside(desk.slice, side);
   if (!neighbour || !(await left())) return;
-  history.pushState(null, "", `/slices/${path(neighbour.patient, neighbour.slice)}${query({ run: page.run })}`);
+  history.pushState(null, "", `/slices/${path(neighbour.patient, neighbour.slice)}${query({ run })}`);
   await open(neighbour);
 }
 
@@ -154,7 +164,7 @@ async function open(address) {
   showBadge(slice, false);
   byId("stage").dataset.shown = keyOf(slice);
   for (const side of ["next", "previous"]) {
-    const neighbour = slice.details.neighbours?.[side];
+    const neighbour = beside(slice, side);
     document.querySelector(`button[data-do=${side}]`).disabled = !neighbour;
     if (neighbour) cache.get(keyOf(neighbour)).catch(() => {});
   }
@@ -210,17 +220,23 @@ stage.drawTool = (context) => {
   }
 };
 
+/** The colour to go back to after a stroke with the pen's other end. */
+let colourAfter = null;
+function endStroke() {
+  if (colourAfter !== null) desk.colour = colourAfter;
+  colourAfter = null;
+}
+
 listenToPointer(stage, {
   mode: () => (controls.moving || tool === "move" ? "move" : tool === "contrast" ? "contrast" : "tool"),
   down(at, { black }) {
-    const colour = desk.colour;
+    colourAfter = desk.colour;
     if (black) desk.colour = 0;
     allTools[tool].down?.(at);
-    this.after = () => { desk.colour = colour; };
   },
   drag: (at) => allTools[tool].drag?.(at),
-  up() { allTools[tool].up?.(); this.after?.(); },
-  cancel() { cancelTool(); this.after?.(); },
+  up() { allTools[tool].up?.(); endStroke(); },
+  cancel() { cancelTool(); endStroke(); },
   hover(at) {
     cursor = at;
     desk.watch?.touch(performance.now());
@@ -245,7 +261,7 @@ document.querySelectorAll("[role=radiogroup]").forEach(arrowsMove);
 byId("size").addEventListener("input", ({ target }) => setSize(Number(target.value)));
 byId("level").addEventListener("input", ({ target }) => { controls.check("preview", true); chooseLevel(Number(target.value)); });
 addEventListener("beforeunload", (event) => { if (desk.autosave?.unsaved) { desk.autosave.save(); event.preventDefault(); } });
-addEventListener("popstate", async () => { if (await left()) open(addressOf(location.pathname.replace(/^\/slices\//, ""))); });
+addEventListener("popstate", async () => { if (await left()) open(here()); });
 document.addEventListener("visibilitychange", async () => {
   if (document.hidden) return desk.autosave?.unsaved && desk.autosave.save();
   const { slice, autosave } = desk;
@@ -254,12 +270,12 @@ document.addEventListener("visibilitychange", async () => {
   if (newest && desk.slice === slice && newest.revision !== autosave.revision && !autosave.unsaved) autosave.meet(newest);
 });
 
-if (!page.may_annotate) {
+if (!mayAnnotate) {
   const forEditors = "[data-edits], [data-answer], [data-do=undo], [data-do=redo], [data-do=clear]";
   document.querySelectorAll(forEditors).forEach((button) => (button.disabled = true));
   document.querySelectorAll("[data-tool]").forEach((button) => (button.disabled = Boolean(allTools[button.dataset.tool].edits)));
 }
-useTool(page.may_annotate ? "pen" : "move");
+useTool(mayAnnotate ? "pen" : "move");
 setColour(1);
 setSize(5);
-open(page);
+open(here());

@@ -100,7 +100,7 @@ function ruler(desk) {
   const clear = () => { const was = line; line = null; desk.stage.changed(); return Boolean(was); };
   return {
     down(at) { line = [at, at]; },
-    drag(at) { line[1] = at; desk.stage.changed(); },
+    drag(at) { if (line) line[1] = at; desk.stage.changed(); },
     cancel: clear,
     key: (key) => key === "Escape" && clear(),
     draw(context) {

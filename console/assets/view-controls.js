@@ -29,7 +29,7 @@ export class ViewControls {
     this.#presets = slice.windows;
     const chosen = this.#chosen ?? slice.windows[0];
     const names = slice.windows.map(({ name }, i) =>
-      element("button", { type: "button", title: `${name} (${i + 1})`, onclick: () => this.usePreset(i), aria: { keyshortcuts: String(i + 1) } }, short(name)));
+      element("button", { type: "button", title: `${name} (${i + 1})`, onclick: () => this.usePreset(i), aria: { keyshortcuts: String(i + 1) } }, name));
     byId("presets").replaceChildren(...names);
     this.stage.options.inverted = slice.inverted !== byId("invert").checked;
     this.stage.show(slice, chosen);
@@ -100,6 +100,3 @@ export class ViewControls {
     byId("hud-scale").replaceChildren(bar, `${units} ${unit}`);
   }
 }
-
-/** Presets share one row. */
-const short = (name) => name.split(" ")[0];

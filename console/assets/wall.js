@@ -2,12 +2,13 @@
 
 import { json, path, query, send } from "./api.js";
 import { saveSheet } from "./contact-sheet.js";
-import { byId, element, pageData } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { inSight, layout, moved, placeOf } from "./grid.js";
 import { belongsTo, listen, showSheet } from "./keys.js";
 
-const page = pageData();
 const wall = byId("tiles");
+const run = decodeURIComponent(location.pathname.split("/")[2]);
+const mayAnswer = wall.dataset.mayAnswer === "true";
 const tall = wall.appendChild(element("div", { className: "tall", role: "presentation" }));
 const ANSWERS = { clear: "clear", no: "no", unsure: "unsure" };
 const PER_REQUEST = 500;
@@ -19,7 +20,7 @@ let current = 0;
 let asked = 0;
 const tiles = new Map();
 
-const urlOf = ({ patient, slice }) => `/slices/${path(patient, slice)}${query({ run: page.run })}`;
+const urlOf = ({ patient, slice }) => `/slices/${path(patient, slice)}${query({ run })}`;
 const image = ({ patient, slice }) => `/api/v1/slices/${path(patient, slice)}/thumbnail.png`;
 
 /** Fetches the slices that the filter lets through, shown as they come. */
@@ -33,7 +34,7 @@ async function load() {
   history.replaceState(null, "", `${location.pathname}${query(filter)}`);
   try {
     do {
-      const next = await json(`${path("runs", page.run, "slices")}${query({ ...filter, offset: slices.length, limit: PER_REQUEST })}`);
+      const next = await json(`${path("runs", run, "slices")}${query({ ...filter, offset: slices.length, limit: PER_REQUEST })}`);
       if (mine !== asked) return;
       slices.push(...next.slices);
       total = next.slices.length ? next.total : slices.length;
@@ -111,7 +112,7 @@ function goTo(index) {
 /** Answers for the selected slice and goes on to the next; what the server doesn't take is taken back. */
 async function answer(value) {
   const [slice, index] = [slices[current], current];
-  if (!slice || !page.may_triage) return;
+  if (!slice || !mayAnswer) return;
   const before = slice.triage ?? null;
   const set = (triage) => {
     slice.triage = triage;
@@ -187,6 +188,6 @@ byId("save-sheet").addEventListener("click", contactSheet);
 byId("show-keys").addEventListener("click", () => showSheet(byId("keys"), keys, ARROWS));
 const asks = new URLSearchParams(location.search);
 byId("answer").value = asks.get("triage") ?? "";
-byId("patient").value = asks.get("patient") ?? page.patient ?? "";
+byId("patient").value = asks.get("patient") ?? "";
 wall.focus();
 load();

@@ -1,12 +1,5 @@
 // From values to greys: the LINEAR window of DICOM PS3.3 C.11.2.1.2.1, as shared/imaging/src/window.rs has it.
 
-/** Windows for the ear, in the values of the modality (HU, as far as a CBCT has them). */
-export const PRESETS = [
-  { name: "Bone", centre: 300, width: 2000 },
-  { name: "Temporal bone", centre: 700, width: 4000 },
-  { name: "Electrode", centre: 2000, width: 3000 },
-];
-
 /** The grey, 0 to 255, of a value; not-a-number is black. */
 export function grey(value, { centre, width }) {
   const span = Math.max(width, 1) - 1;
@@ -20,16 +13,6 @@ export function paint(rgba, values, window, inverted) {
   const words = new Uint32Array(rgba.buffer, rgba.byteOffset, values.length);
   const flip = inverted ? 255 : 0;
   for (let i = 0; i < values.length; i++) words[i] = 0xff000000 | ((grey(values[i], window) ^ flip) * 0x010101);
-}
-
-/** The window from the least to the greatest value. */
-export function full(values) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high && value < Infinity) high = value;
-  }
-  return low < high ? { centre: (low + high) / 2, width: high - low } : { centre: low, width: 1 };
 }
 
 /** The window after a drag: to the right is wider, up is brighter. A drag of 500 screen pixels is the whole range of values. */
