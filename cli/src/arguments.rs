@@ -1,5 +1,6 @@
 //! The command line: names and options, each with its help and an example.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Evaluate(Evaluate),
     /// List, show, promote or roll back the models of a store
     Models(Models),
+    /// The review page: runs, slices, masks and models in a browser
+    Serve(Serve),
     #[command(flatten)]
     Cluster(ClusterCommand),
 }
@@ -197,6 +200,19 @@ pub(crate) struct Evaluate {
     /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus serve --store result/.modiolus\n\n\
+    Nobody is asked who they are, so only this machine is served. What is uploaded is deleted when its run is done; what is\n\
+    kept is de-identified. One program at a time works in a store.")]
+pub(crate) struct Serve {
+    /// The store: the output of a run or its .modiolus; a new one is made
+    #[arg(long, value_name = "DIR", default_value = ".modiolus")]
+    pub(crate) store: PathBuf,
+    /// The address and port
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Args)]

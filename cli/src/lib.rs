@@ -16,6 +16,7 @@ mod pairs;
 mod phantom;
 mod predict;
 mod run;
+mod serve;
 mod terminal;
 mod train;
 
@@ -29,12 +30,12 @@ use arguments::{Arguments, Command, ModelsAction, Until};
 pub use network::{Network, Pair, Predictor};
 
 /// Parses the command line and does what it says. Without a network, commands that need one go on in the sibling binary.
-pub fn main(network: Option<&dyn Network>) -> ExitCode {
+pub fn main(network: Option<&'static dyn Network>) -> ExitCode {
     let arguments = Arguments::parse();
     failure::exit(dispatch(&arguments.command, network))
 }
 
-fn dispatch(command: &Command, network: Option<&dyn Network>) -> anyhow::Result<()> {
+fn dispatch(command: &Command, network: Option<&'static dyn Network>) -> anyhow::Result<()> {
     let network = match network {
         None if needs_network(command) => return Err(network::go_on_in_sibling()),
         network => network,
@@ -47,6 +48,7 @@ fn dispatch(command: &Command, network: Option<&dyn Network>) -> anyhow::Result<
         Command::Predict(options) => predict::predict(options, network::required(network)?),
         Command::Evaluate(options) => evaluate::evaluate(options),
         Command::Models(options) => models::models(options, network),
+        Command::Serve(options) => serve::serve(options, network::required(network)?),
         Command::Cluster(command) => cluster::run(command, network),
     }
 }
@@ -54,7 +56,7 @@ fn dispatch(command: &Command, network: Option<&dyn Network>) -> anyhow::Result<
 fn needs_network(command: &Command) -> bool {
     match command {
         Command::Run(options) => options.until != Some(Until::Filter),
-        Command::Train(_) | Command::Predict(_) => true,
+        Command::Train(_) | Command::Predict(_) | Command::Serve(_) => true,
         Command::Models(options) => matches!(options.action, ModelsAction::Promote { .. }),
         // Submitting may: it goes on in the sibling when it does.
         Command::Cluster(_) => false,

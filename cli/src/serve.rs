@@ -1,0 +1,50 @@
+//! `modiolus serve`: the review page of one machine.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use modiolus_console::works::Machine;
+use modiolus_console::{Console, Options, Role, Who};
+use modiolus_runtime::logging::{self, Format};
+use modiolus_runtime::{CancellationToken, stop_on_signal};
+
+use crate::arguments::Serve;
+use crate::models;
+use crate::network::Network;
+use crate::place::Place;
+use crate::terminal;
+
+/// The name of whoever sits at this machine, where the system doesn't say it.
+const SOMEBODY: &str = "operator";
+
+/// Serves until it is told to stop.
+pub(crate) fn serve(options: &Serve, network: &'static dyn Network) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    runtime.block_on(run(options, network))
+}
+
+async fn run(options: &Serve, network: &'static dyn Network) -> Result<()> {
+    logging::init(Format::Text, "warn");
+    let stop = CancellationToken::new();
+    let place = Place::open(&models::store_folder(&options.store))?;
+    let machine = Arc::new(Machine::new(place, network, stop.clone())?);
+    let interrupted = machine.go_on().await?;
+    if interrupted > 0 {
+        terminal::say(&format!("Going on with {interrupted} interrupted runs."));
+    }
+    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    let everyone = Who { name: name.unwrap_or_else(|| SOMEBODY.to_owned()), role: Role::Operator };
+    let console = Console::new(machine.store(), machine.clone(), everyone)?;
+    let listening = stop_on_signal(stop.clone(), |last| {
+        if !last {
+            terminal::say("Stopping; what is done stays done. Once more stops at once.");
+        }
+    })?;
+    let ready = |address| terminal::say(&format!("The review page: http://{address}/"));
+    let served =
+        modiolus_console::serve(console, Options { listen: options.listen }, stop.clone(), ready).await;
+    stop.cancel();
+    machine.rest().await;
+    listening.abort();
+    served
+}

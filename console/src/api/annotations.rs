@@ -1,0 +1,195 @@
+//! Revisions of a slice's mask. The page makes the mask; here it is only checked and kept, pixel by pixel as it was seen.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use modiolus_imaging::{Mask, png};
+use modiolus_operations::objects;
+use modiolus_operations::start::now;
+use modiolus_pipeline::job::SliceRef;
+use modiolus_pipeline::{
+    Digest, ModelVersion, ObjectKey, PatientKey, Revision, RevisionId, RevisionState, SliceId,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::App;
+use super::pictures::{away, instance};
+use super::slices::is_there;
+use crate::app::{Console, Who};
+use crate::extract::{Asked, At};
+use crate::failure::{Answer, Failure, Said};
+use crate::notes::Which;
+
+/// The largest mask, in bytes: well above any slice's.
+const MOST_BYTES: usize = 32 << 20;
+
+/// A revision.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Listed {
+    #[schema(value_type = String)]
+    revision: RevisionId,
+    #[schema(value_type = Option<String>)]
+    parent: Option<RevisionId>,
+    by: String,
+    /// In seconds since 1970.
+    at: i64,
+    /// The model whose mask it began with.
+    #[schema(value_type = Option<String>)]
+    proposal: Option<ModelVersion>,
+    /// How long it took.
+    seconds: u32,
+    /// draft, accepted or rejected.
+    #[schema(value_type = String)]
+    state: RevisionState,
+    /// Whether its mask has electrode pixels; a rejected one has none.
+    mask: bool,
+    /// Whether another revision was made from the same one: two people worked on the slice.
+    conflict: bool,
+}
+
+/// The revisions of a slice's mask, the newest last.
+#[utoipa::path(get, path = "/slices/{patient}/{slice}/revisions", tag = "annotations",
+    params(("patient" = String, Path), ("slice" = String, Path)), responses((status = 200, body = [Listed])))]
+pub(crate) async fn list(app: App, At(which): At<Which>) -> Answer<Json<Vec<Listed>>> {
+    let all = app.notes.all::<Revision>(&which).await?;
+    let listed = all.iter().map(|(id, revision)| Listed {
+        revision: id.clone(),
+        parent: revision.parent.clone(),
+        by: revision.by.clone(),
+        at: revision.at,
+        proposal: revision.proposal.clone(),
+        seconds: revision.seconds,
+        state: revision.state,
+        mask: revision.state != RevisionState::Rejected,
+        conflict: all.iter().any(|(other, beside)| other != id && beside.parent == revision.parent),
+    });
+    Ok(Json(listed.collect()))
+}
+
+/// What a new revision is.
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct New {
+    /// The revision that it was made from; none for the first.
+    #[param(value_type = Option<String>)]
+    parent: Option<RevisionId>,
+    /// The model whose mask it began with.
+    #[param(value_type = Option<String>)]
+    proposal: Option<ModelVersion>,
+    /// How long it took.
+    seconds: Option<u32>,
+    /// draft, accepted, or rejected: there is no array here, and the mask is empty. Otherwise draft.
+    #[param(value_type = Option<String>)]
+    state: Option<RevisionState>,
+    /// Keep it beside what somebody else has made meanwhile.
+    force: Option<bool>,
+}
+
+/// What came of a new revision.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Saved {
+    /// None where it was not kept.
+    #[schema(value_type = Option<String>)]
+    revision: Option<RevisionId>,
+    /// What somebody else has made from the same revision.
+    conflict: Option<Other>,
+}
+
+/// A revision of somebody else.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Other {
+    #[schema(value_type = String)]
+    revision: RevisionId,
+    by: String,
+    /// In seconds since 1970.
+    at: i64,
+}
+
+/// Keeps a revision: a PNG of the slice's size, indexed or grey, in which 0 is background and anything else electrode. One
+/// that isn't made from the newest is not kept but answered with 409, unless `force` is set. What is accepted or rejected
+/// becomes a sample to learn from.
+#[utoipa::path(post, path = "/slices/{patient}/{slice}/revisions", tag = "annotations",
+    params(("patient" = String, Path), ("slice" = String, Path), New),
+    request_body(content = Vec<u8>, content_type = "image/png"),
+    responses((status = 201, body = Saved), (status = 409, body = Saved), (status = 400, body = Said),
+        (status = 404, body = Said), (status = 413, body = Said)))]
+pub(crate) async fn add(
+    app: App,
+    who: Who,
+    At(which): At<Which>,
+    Asked(new): Asked<New>,
+    body: Body,
+) -> Answer<(StatusCode, Json<Saved>)> {
+    is_there(&app, &which).await?;
+    let state = new.state.unwrap_or(RevisionState::Draft);
+    let newest = app.notes.all::<Revision>(&which).await?.pop();
+    if let Some((id, revision)) = newest.filter(|(id, _)| new.parent.as_ref() != Some(id))
+        && !new.force.unwrap_or(false)
+    {
+        let other = Other { revision: id, by: revision.by.clone(), at: revision.at };
+        return Ok((StatusCode::CONFLICT, Json(Saved { revision: None, conflict: Some(other) })));
+    }
+    let mask = keep_mask(&app, &which, body, state).await?;
+    let (parent, seconds) = (new.parent, new.seconds.unwrap_or(0));
+    let revision = Revision { parent, by: who.name, at: now(), proposal: new.proposal, seconds, state, mask };
+    let id = app.notes.append(&which, &revision).await?;
+    if state.is_final() {
+        let (patient, slice) = which.clone();
+        app.works.learn_from(SliceRef { patient, slice }, mask).await?;
+    }
+    let conflict = beside(&app, &which, &id, &revision).await?;
+    Ok((StatusCode::CREATED, Json(Saved { revision: Some(id), conflict })))
+}
+
+/// What somebody else has made from the same revision.
+async fn beside(app: &Console, which: &Which, id: &RevisionId, revision: &Revision) -> Answer<Option<Other>> {
+    let all = app.notes.all::<Revision>(which).await?;
+    let others = all.into_iter().filter(|(other, beside)| other != id && beside.parent == revision.parent);
+    Ok(others.last().map(|(revision, of)| Other { revision, by: of.by.clone(), at: of.at }))
+}
+
+async fn keep_mask(app: &Console, which: &Which, body: Body, state: RevisionState) -> Answer<Digest> {
+    let bytes = axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| {
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a mask has at most {MOST_BYTES} bytes"))
+    })?;
+    let instance = instance(app, which).await?;
+    let size = (instance.attributes.rows as usize, instance.attributes.columns as usize);
+    let png = away(move || checked(&bytes, size, state)).await?;
+    let digest = Digest::of(&png);
+    app.store.put(ObjectKey::Annotation(digest), png).await?;
+    Ok(digest)
+}
+
+/// The mask as it is kept: an indexed PNG, the same for the same pixels.
+fn checked(bytes: &[u8], size: (usize, usize), state: RevisionState) -> Answer<Bytes> {
+    let mask: Mask =
+        png::decode_mask(bytes).map_err(|error| Failure::bad(format!("the mask can't be read: {error}")))?;
+    if mask.size() != size {
+        let ((rows, columns), (needs_rows, needs_columns)) = (mask.size(), size);
+        return Err(Failure::bad(format!(
+            "the mask has {rows} x {columns} pixels (rows x columns), its slice {needs_rows} x {needs_columns}"
+        )));
+    }
+    match (state, mask.is_blank()) {
+        (RevisionState::Rejected, false) => Err(Failure::bad("a slice without an array has an empty mask")),
+        _ => Ok(png::encode_mask(&mask).into()),
+    }
+}
+
+/// A revision's mask (indexed PNG).
+#[utoipa::path(get, path = "/slices/{patient}/{slice}/revisions/{revision}/mask.png", tag = "annotations",
+    params(("patient" = String, Path), ("slice" = String, Path), ("revision" = String, Path)),
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
+pub(crate) async fn mask(
+    app: App,
+    At((patient, slice, revision)): At<(PatientKey, SliceId, RevisionId)>,
+) -> Answer<Response> {
+    let key = ObjectKey::Revision(patient, slice, revision.clone());
+    let found: Option<Revision> = objects::json_if_there(&*app.store, key).await?;
+    let found = found.ok_or_else(|| Failure::missing(format!("revision {revision}")))?;
+    let png = objects::bytes(&*app.store, ObjectKey::Annotation(found.mask)).await?;
+    Ok(([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, "private, max-age=31536000, immutable")], png)
+        .into_response())
+}

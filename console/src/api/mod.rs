@@ -1,0 +1,17 @@
+//! The JSON API, which the pages use themselves.
+
+pub(crate) mod annotations;
+pub(crate) mod models;
+pub(crate) mod pictures;
+pub(crate) mod runs;
+pub(crate) mod session;
+pub(crate) mod slices;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+
+use crate::app::Console;
+
+/// What every handler is given.
+pub(crate) type App = State<Arc<Console>>;

@@ -1,0 +1,125 @@
+//! Models: which there are, how each was judged, and which one runs use.
+
+use axum::Json;
+use modiolus_operations::models::{self, Version};
+use modiolus_pipeline::models::CurrentModel;
+use modiolus_pipeline::{ModelVersion, ObjectKey};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::App;
+use crate::app::Console;
+use crate::extract::At;
+use crate::failure::{Answer, Failure, Said};
+
+/// A version in a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Listed {
+    #[schema(value_type = String)]
+    version: ModelVersion,
+    /// Whether runs use it.
+    current: bool,
+    /// Its plan's name.
+    plan: String,
+    epochs: u32,
+    /// The mean IoU over held-out patients, where it was judged.
+    iou: Option<f64>,
+    /// What the gate said.
+    gate: Option<String>,
+}
+
+/// All versions.
+#[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, body = [Listed])))]
+pub(crate) async fn list(app: App) -> Answer<Json<Vec<Listed>>> {
+    Ok(Json(listed(&app).await?))
+}
+
+pub(crate) async fn listed(app: &Console) -> Answer<Vec<Listed>> {
+    let versions = models::versions(&*app.store).await?;
+    let listed = versions.into_iter().map(|Version { version, current, plan, gate }| Listed {
+        version,
+        current,
+        plan: plan.name,
+        epochs: plan.epochs,
+        iou: gate.as_ref().and_then(|gate| models::mean_iou(&gate.candidate_iou)),
+        gate: gate.map(|gate| gate.why),
+    });
+    Ok(listed.collect())
+}
+
+/// A version in detail.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Whole {
+    #[schema(value_type = String)]
+    version: ModelVersion,
+    current: bool,
+    bytes: u64,
+    /// What its file says of where it comes from.
+    #[schema(value_type = Object)]
+    origin: Value,
+    #[schema(value_type = Object)]
+    plan: Value,
+    /// How it was judged: by held-out patient, beside the model that it had to beat.
+    #[schema(value_type = Option<Object>)]
+    gate: Option<Value>,
+}
+
+/// One version.
+#[utoipa::path(get, path = "/models/{version}", tag = "models", params(("version" = String, Path)),
+    responses((status = 200, body = Whole), (status = 404, body = Said)))]
+pub(crate) async fn one(app: App, At(version): At<ModelVersion>) -> Answer<Json<Whole>> {
+    Ok(Json(whole(&app, version).await?))
+}
+
+pub(crate) async fn whole(app: &Console, version: ModelVersion) -> Answer<Whole> {
+    let bytes = length(app, &version).await?;
+    let pointer = models::current(&*app.store).await?;
+    let origin = models::origin(&*app.store, ObjectKey::Model(version.clone())).await?;
+    let Version { version, current, plan, gate } =
+        Version::read(&*app.store, version, pointer.as_ref()).await?;
+    let json = |value: serde_json::Result<Value>| value.map_err(anyhow::Error::from);
+    let gate = gate.map(|gate| json(serde_json::to_value(gate))).transpose()?;
+    Ok(Whole { version, current, bytes, origin, plan: json(serde_json::to_value(plan))?, gate })
+}
+
+async fn length(app: &Console, version: &ModelVersion) -> Answer<u64> {
+    let length = app.store.length(&ObjectKey::Model(version.clone())).await?;
+    length.ok_or_else(|| Failure::missing(format!("model {version}")))
+}
+
+/// Which model runs use.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Current {
+    #[schema(value_type = String)]
+    current: ModelVersion,
+    /// Those that were current before, the latest last.
+    #[schema(value_type = Vec<String>)]
+    previous: Vec<ModelVersion>,
+}
+
+impl From<CurrentModel> for Current {
+    fn from(CurrentModel { current, previous }: CurrentModel) -> Self {
+        Self { current, previous }
+    }
+}
+
+/// Makes a version the one that runs use.
+#[utoipa::path(post, path = "/models/{version}/promote", tag = "models", params(("version" = String, Path)),
+    responses((status = 200, body = Current), (status = 404, body = Said)))]
+pub(crate) async fn promote(app: App, At(version): At<ModelVersion>) -> Answer<Json<Current>> {
+    length(&app, &version).await?;
+    Ok(Json(models::make_current(&*app.store, version).await?.into()))
+}
+
+/// Goes back to the model that was current before.
+#[utoipa::path(post, path = "/models/rollback", tag = "models",
+    responses((status = 200, body = Current), (status = 409, body = Said)))]
+pub(crate) async fn rollback(app: App) -> Answer<Json<Current>> {
+    match models::current(&*app.store).await? {
+        Some(pointer) if !pointer.previous.is_empty() => {
+            Ok(Json(models::roll_back(&*app.store, None).await?.into()))
+        }
+        _ => Err(Failure::conflict("no model was current before this one")),
+    }
+}

@@ -1,0 +1,87 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use modiolus_pipeline::Digest;
+use modiolus_store::ObjectStore;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::catalogue::Catalogue;
+use crate::notes::Notes;
+use crate::pages::Pages;
+use crate::progress::Watching;
+use crate::works::Works;
+
+/// The console of one store.
+pub struct Console {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) works: Arc<dyn Works>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) notes: Notes,
+    pub(crate) watching: Watching,
+    pub(crate) pages: Pages,
+    /// Who everyone is where nobody is asked.
+    pub(crate) everyone: Who,
+    /// What a request that changes something has to bring: a page of another site can't read it.
+    pub(crate) csrf: String,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Who {
+    /// Their name, as it stands beside what they say.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// What somebody may do; each may do what the ones before may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Say what is on a slice.
+    Annotator,
+    /// Start runs and trainings, choose the model.
+    Operator,
+}
+
+impl Role {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Annotator => "annotator",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl Console {
+    /// A console over a store, whose jobs are done there.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new(store: Arc<dyn ObjectStore>, works: Arc<dyn Works>, everyone: Who) -> Result<Self> {
+        Ok(Self {
+            catalogue: Catalogue::new(store.clone()),
+            notes: Notes::new(store.clone()),
+            watching: Watching::default(),
+            pages: Pages::embedded()?,
+            csrf: random()?,
+            store,
+            works,
+            everyone,
+        })
+    }
+}
+
+/// 256 bits that nobody can guess, as hexadecimal digits.
+pub(crate) fn random() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system has no random numbers")?;
+    Ok(Digest::from(bytes).to_string())
+}

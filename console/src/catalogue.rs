@@ -1,0 +1,210 @@
+//! What a run has found so far, gathered from the objects that its jobs left: nothing else says it.
+
+mod chunk;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use futures::stream::{StreamExt, TryStreamExt, iter};
+use modiolus_operations::names::{self, Stems};
+use modiolus_operations::objects;
+use modiolus_operations::runs::{RunState, State};
+use modiolus_pipeline::job::ingest::Submission;
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::key::{SUBMISSIONS_PREFIX, chunks_done_prefix};
+use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, PatientKey, RunId, SliceId};
+use modiolus_store::ObjectStore;
+
+pub use chunk::{Chunk, Found, GivenUp, Measured, Reached};
+
+/// How many chunks are read at once.
+const AT_A_TIME: usize = 8;
+
+/// How many finished runs are remembered.
+const RUNS_KEPT: usize = 16;
+
+/// Reads runs, and remembers what can't change any more.
+pub struct Catalogue {
+    store: Arc<dyn ObjectStore>,
+    finished: Mutex<HashMap<RunId, Arc<Run>>>,
+    chunks: Mutex<HashMap<(RunId, u32), Arc<Chunk>>>,
+}
+
+/// A run as far as it is.
+pub struct Run {
+    /// What the store says of it as a whole.
+    pub state: RunState,
+    /// Its chunks.
+    pub chunks: Vec<Arc<Chunk>>,
+    /// Its slices, ordered by patient and then along the patient.
+    pub slices: Vec<Slice>,
+}
+
+/// A kept slice.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    /// What was found.
+    pub found: Found,
+    /// Its name beside its patient's: the stem of its file, as in a run's output.
+    pub name: String,
+}
+
+impl Catalogue {
+    /// A catalogue of this store.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, finished: Mutex::default(), chunks: Mutex::default() }
+    }
+
+    /// All runs that were submitted, the latest first. Trainings are none.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn runs(&self) -> Result<Vec<RunId>> {
+        let paths = self.store.list(Bucket::Incoming, SUBMISSIONS_PREFIX).await?;
+        let names =
+            paths.iter().filter_map(|path| path.strip_prefix(SUBMISSIONS_PREFIX)?.strip_suffix(".json"));
+        let mut runs = Vec::new();
+        for run in names.filter_map(|name| name.parse::<RunId>().ok()) {
+            let submission: Option<Submission> =
+                objects::json_if_there(&*self.store, ObjectKey::Submission(run.clone())).await?;
+            runs.push((submission.map(|submission| submission.submitted), run));
+        }
+        runs.sort();
+        Ok(runs.into_iter().rev().map(|(_, run)| run).collect())
+    }
+
+    /// A run, `None` where there is no such run.
+    ///
+    /// # Errors
+    /// When the store can't be read, or an object in it is damaged.
+    pub async fn run(&self, run: &RunId) -> Result<Option<Arc<Run>>> {
+        let is_done = self.store.length(&ObjectKey::RunDone(run.clone())).await?.is_some();
+        let known = lock(&self.finished).get(run).cloned();
+        match known {
+            Some(known) if is_done => return Ok(Some(known)),
+            _ => lock(&self.finished).remove(run),
+        };
+        let manifest: Option<RunManifest> =
+            objects::json_if_there(&*self.store, ObjectKey::Run(run.clone())).await?;
+        let Some(state) = RunState::read(&*self.store, run).await? else { return Ok(None) };
+        let chunks = match &manifest {
+            Some(manifest) => self.chunks(run, manifest).await?,
+            None => Vec::new(),
+        };
+        let slices = named(&chunks);
+        let found = Arc::new(Run { state, chunks, slices });
+        if found.state.state == State::Done {
+            let mut finished = lock(&self.finished);
+            if finished.len() >= RUNS_KEPT {
+                finished.clear();
+            }
+            finished.insert(run.clone(), found.clone());
+            lock(&self.chunks).retain(|(of, _), _| of != run);
+        }
+        Ok(Some(found))
+    }
+
+    async fn chunks(&self, run: &RunId, manifest: &RunManifest) -> Result<Vec<Arc<Chunk>>> {
+        let done = self.store.list(Bucket::Runs, &chunks_done_prefix(run)).await?;
+        let is_done =
+            |chunk: u32| done.binary_search(&ObjectKey::ChunkDone(run.clone(), chunk).path()).is_ok();
+        let model = manifest.wanted.as_ref().and_then(|wanted| wanted.model.as_ref());
+        let chunks = (0u32..).zip(&manifest.chunks).map(|(chunk, first)| {
+            let is_done = is_done(chunk);
+            async move {
+                let known = lock(&self.chunks).get(&(run.clone(), chunk)).cloned();
+                if let Some(known) = known.filter(|_| is_done) {
+                    return Ok(known);
+                }
+                let found = Arc::new(Chunk::read(&*self.store, run, chunk, first, model).await?);
+                if is_done {
+                    lock(&self.chunks).insert((run.clone(), chunk), found.clone());
+                }
+                anyhow::Ok(found)
+            }
+        });
+        let chunks: Vec<_> = chunks.collect();
+        iter(chunks).buffered(AT_A_TIME).try_collect().await
+    }
+
+    /// The run that has this slice: the one that is asked for, else the latest.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn with_slice(
+        &self,
+        wanted: Option<&RunId>,
+        patient: &PatientKey,
+        slice: &SliceId,
+    ) -> Result<Option<(Arc<Run>, usize)>> {
+        let runs = match wanted {
+            Some(run) => vec![run.clone()],
+            None => self.runs().await?,
+        };
+        for run in runs {
+            let Some(run) = self.run(&run).await? else { continue };
+            let position = run.slices.iter().position(|one| one.found.is(patient, slice));
+            if let Some(position) = position {
+                return Ok(Some((run, position)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Run {
+    /// The model that draws its masks.
+    pub fn model(&self) -> Option<&ModelVersion> {
+        self.state.model.as_ref()
+    }
+
+    /// Its patients, in order.
+    pub fn patients(&self) -> Vec<&PatientKey> {
+        let mut patients: Vec<_> = self.slices.iter().map(|slice| &slice.found.patient).collect();
+        patients.dedup();
+        patients
+    }
+
+    /// How many files were refused, by reason code.
+    pub fn refused(&self) -> BTreeMap<&'static str, usize> {
+        let mut all = BTreeMap::new();
+        for (reason, files) in self.chunks.iter().flat_map(|chunk| &chunk.refused) {
+            *all.entry(reason.code()).or_default() += files;
+        }
+        all
+    }
+
+    /// How many files have their verdict.
+    pub fn files_done(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.files_done).sum()
+    }
+}
+
+/// Gives the slices of all chunks their names, as a run's output has them, and orders them.
+fn named(chunks: &[Arc<Chunk>]) -> Vec<Slice> {
+    let mut found: Vec<&Found> = chunks.iter().flat_map(|chunk| &chunk.slices).collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut stems = Stems::default();
+    let mut slices: Vec<Slice> = found
+        .into_iter()
+        .map(|found| Slice {
+            name: stems.next(found.patient.as_str(), names::stem(&found.path)),
+            found: found.clone(),
+        })
+        .collect();
+    slices.sort_by(|a, b| {
+        let along = |slice: &Slice| slice.found.along_mm.unwrap_or(f64::MAX);
+        a.found
+            .patient
+            .cmp(&b.found.patient)
+            .then(along(a).total_cmp(&along(b)))
+            .then_with(|| a.name.cmp(&b.name))
+    });
+    slices
+}
+
+/// A lock that somebody held when they panicked still guards a map that is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

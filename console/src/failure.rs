@@ -1,0 +1,79 @@
+//! Every failure of the API: a status, a sentence, and what to do.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use modiolus_store::StoreError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What came of a request.
+pub(crate) type Answer<T> = Result<T, Failure>;
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    status: StatusCode,
+    said: Said,
+}
+
+/// The body of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Said {
+    /// What is wrong, in a sentence.
+    error: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_to_do: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, said: Said { error: error.into(), what_to_do: None } }
+    }
+
+    /// The request can't be right.
+    pub(crate) fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// There is no such thing.
+    pub(crate) fn missing(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no {what}"))
+    }
+
+    /// It doesn't fit what is there.
+    pub(crate) fn conflict(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, error)
+    }
+
+    #[must_use]
+    pub(crate) fn then(mut self, what_to_do: impl Into<String>) -> Self {
+        self.said.what_to_do = Some(what_to_do.into());
+        self
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.said)).into_response()
+    }
+}
+
+/// What failed in here. Errors of the store name objects without a patient's path.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let passes = error
+            .chain()
+            .any(|cause| cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_retryable));
+        tracing::error!("a request failed: {error:#}");
+        let status = if passes { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        Self::new(status, format!("{error:#}"))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}

@@ -1,0 +1,127 @@
+//! Pages: rendered here from what the API says, so that they are there at the first paint.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use include_dir::{Dir, include_dir};
+use minijinja::value::Serde;
+use minijinja::{Environment, context};
+use modiolus_pipeline::{ModelVersion, PatientKey, RunId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::api::{App, models, runs, slices};
+use crate::app::{Console, Who};
+use crate::extract::{Asked, At};
+use crate::failure::{Answer, Failure};
+use crate::notes::Which;
+
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
+
+/// The templates.
+pub(crate) struct Pages(Environment<'static>);
+
+impl Pages {
+    /// Those that are in the program.
+    pub(crate) fn embedded() -> Result<Self> {
+        let mut pages = Environment::new();
+        pages.add_filter("ago", ago);
+        pages.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
+        for file in TEMPLATES.files() {
+            let name = file.path().to_str().context("a template's name is no text")?;
+            let text = file.contents_utf8().with_context(|| format!("{name} is no text"))?;
+            pages.add_template(name, text)?;
+        }
+        Ok(Self(pages))
+    }
+}
+
+/// How long ago a time (in seconds since 1970) is.
+fn ago(time: i64) -> String {
+    let seconds = modiolus_operations::start::now().saturating_sub(time).max(0);
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+fn page(app: &Console, who: &Who, template: &str, title: &str, page: impl Serialize) -> Answer<Response> {
+    let context = context! {
+        page => Serde(page), user => Serde(who), csrf => app.csrf.clone(), title,
+        version => env!("CARGO_PKG_VERSION"),
+    };
+    let html = app.pages.0.get_template(template).and_then(|template| template.render(context));
+    Ok(Html(html.map_err(anyhow::Error::from)?).into_response())
+}
+
+/// A page that says what failed.
+pub(crate) async fn nowhere(State(app): State<Arc<Console>>, who: Who) -> Response {
+    let failure = Failure::missing("such page");
+    match page(&app, &who, "nowhere.html", "Not found", json!({})) {
+        Ok(page) => (StatusCode::NOT_FOUND, page).into_response(),
+        Err(_) => failure.into_response(),
+    }
+}
+
+pub(crate) async fn start() -> Redirect {
+    Redirect::to("/runs")
+}
+
+pub(crate) async fn runs(app: App, who: Who) -> Answer<Response> {
+    page(&app, &who, "runs.html", "Runs", json!({ "runs": runs::summaries(&app).await? }))
+}
+
+pub(crate) async fn run(app: App, who: Who, At(run): At<RunId>) -> Answer<Response> {
+    page(&app, &who, "run.html", run.as_str(), runs::progress(&app, &run).await?)
+}
+
+/// Which part of a wall.
+#[derive(Deserialize)]
+pub(crate) struct Part {
+    patient: Option<PatientKey>,
+}
+
+pub(crate) async fn wall(
+    app: App,
+    who: Who,
+    At(run): At<RunId>,
+    Asked(part): Asked<Part>,
+) -> Answer<Response> {
+    let found = app.catalogue.run(&run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))?;
+    let said =
+        json!({ "run": run, "patients": found.patients(), "patient": part.patient, "model": found.model() });
+    page(&app, &who, "wall.html", "Slices", said)
+}
+
+pub(crate) async fn slice(
+    app: App,
+    who: Who,
+    At(which): At<Which>,
+    Asked(through): Asked<slices::Through>,
+) -> Answer<Response> {
+    let whole = slices::whole(&app, &which, through.run()).await?;
+    let neighbours = whole.neighbours.clone();
+    let title = format!("{} {}", which.0, whole.listed.name);
+    let said = json!({
+        "run": whole.run, "previous": neighbours.previous, "next": neighbours.next, "slice": whole,
+    });
+    page(&app, &who, "slice.html", &title, said)
+}
+
+pub(crate) async fn models(app: App, who: Who) -> Answer<Response> {
+    page(&app, &who, "models.html", "Models", json!({ "models": models::listed(&app).await? }))
+}
+
+pub(crate) async fn model(app: App, who: Who, At(version): At<ModelVersion>) -> Answer<Response> {
+    let title = version.to_string();
+    page(&app, &who, "model.html", &title, models::whole(&app, version).await?)
+}
+
+pub(crate) async fn help(app: App, who: Who) -> Answer<Response> {
+    page(&app, &who, "help.html", "Help", json!({}))
+}

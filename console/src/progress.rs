@@ -1,0 +1,218 @@
+//! How far a run is, as people see it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use modiolus_operations::runs::State;
+use modiolus_pipeline::{JobId, ModelVersion, PatientKey, RunId, StageName};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::catalogue::{Reached, Run};
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Summary {
+    #[schema(value_type = String)]
+    pub(crate) run: RunId,
+    #[schema(value_type = String)]
+    pub(crate) state: State,
+    /// When it was submitted, in seconds since 1970.
+    pub(crate) started: Option<i64>,
+    /// Its plane's name.
+    pub(crate) plane: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) model: Option<ModelVersion>,
+    pub(crate) files: u64,
+    /// How many files have their verdict.
+    pub(crate) done: usize,
+    pub(crate) refused: usize,
+    pub(crate) patients: usize,
+    pub(crate) kept: usize,
+    /// How many slices have their mask.
+    pub(crate) drawn: usize,
+}
+
+/// A run in detail.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Progress {
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+    pub(crate) chunks: usize,
+    pub(crate) chunks_done: usize,
+    /// Jobs by stage.
+    pub(crate) stages: Vec<Stage>,
+    /// Slices by patient.
+    pub(crate) grid: Vec<Patient>,
+    /// Refused files by reason, the most frequent first.
+    pub(crate) refusals: Vec<Refused>,
+    /// Jobs that were given up.
+    pub(crate) given_up: Vec<GivenUp>,
+    /// Files per second, since somebody watches.
+    pub(crate) files_per_second: Option<f64>,
+    pub(crate) seconds_left: Option<f64>,
+}
+
+/// The jobs of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Stage {
+    #[schema(value_type = String)]
+    stage: StageName,
+    ended: usize,
+    /// Known and not ended.
+    open: usize,
+    failed: usize,
+}
+
+/// The slices of a patient.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Patient {
+    #[schema(value_type = String)]
+    patient: PatientKey,
+    kept: usize,
+    prepared: usize,
+    drawn: usize,
+    failed: usize,
+}
+
+/// Files that were refused for one reason.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Refused {
+    reason: &'static str,
+    files: usize,
+}
+
+/// A job that was given up.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct GivenUp {
+    chunk: usize,
+    #[schema(value_type = String)]
+    job: JobId,
+    code: String,
+    message: String,
+}
+
+/// When each run was looked at first, and how far it was then.
+#[derive(Default)]
+pub(crate) struct Watching(Mutex<HashMap<RunId, (Instant, usize)>>);
+
+impl Watching {
+    /// Files per second since the run was looked at first.
+    fn speed(&self, run: &RunId, done: usize) -> Option<f64> {
+        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, before) = *watched.entry(run.clone()).or_insert((Instant::now(), done));
+        let seconds = since.elapsed().as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // no run has that many files
+        (seconds > 1.0 && done > before).then(|| (done - before) as f64 / seconds)
+    }
+
+    fn forget(&self, run: &RunId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+    }
+}
+
+impl Summary {
+    /// What a list says of a run.
+    pub(crate) fn of(run: &Run) -> Self {
+        let state = &run.state;
+        Self {
+            run: state.run.clone(),
+            state: state.state,
+            started: state.submitted,
+            plane: state.plane.clone(),
+            model: state.model.clone(),
+            files: state.files.unwrap_or_default(),
+            done: run.files_done(),
+            refused: run.refused().values().sum(),
+            patients: run.patients().len(),
+            kept: run.slices.len(),
+            drawn: run.slices.iter().filter(|slice| slice.found.reached == Reached::Drawn).count(),
+        }
+    }
+}
+
+impl Progress {
+    /// How far a run is.
+    pub(crate) fn of(run: &Run, watching: &Watching) -> Self {
+        let summary = Summary::of(run);
+        let files_per_second = match run.state.state {
+            State::Running => watching.speed(&summary.run, summary.done),
+            _ => {
+                watching.forget(&summary.run);
+                None
+            }
+        };
+        #[allow(clippy::cast_precision_loss)] // no run has that many files
+        let left = summary.files.saturating_sub(summary.done as u64) as f64;
+        Self {
+            chunks: run.state.chunks,
+            chunks_done: run.state.chunks_done,
+            stages: stages(run),
+            grid: grid(run),
+            refusals: refusals(run),
+            given_up: given_up(run),
+            files_per_second,
+            seconds_left: files_per_second.map(|speed| left / speed),
+            summary,
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub(crate) fn is_done(&self) -> bool {
+        self.summary.state == State::Done
+    }
+}
+
+fn stages(run: &Run) -> Vec<Stage> {
+    let stages = [StageName::Ingest, StageName::Filter, StageName::Preprocess, StageName::Infer];
+    let of = |stage: StageName| {
+        let sum = |jobs: fn(&crate::catalogue::Chunk) -> &BTreeMap<StageName, usize>| {
+            run.chunks.iter().filter_map(|chunk| jobs(chunk).get(&stage)).sum()
+        };
+        let is_its = |failed: &&crate::catalogue::GivenUp| failed.job.as_str().starts_with(stage.as_str());
+        let failed = run.chunks.iter().flat_map(|chunk| &chunk.failed).filter(is_its).count();
+        Stage { stage, ended: sum(|chunk| &chunk.ended), open: sum(|chunk| &chunk.open), failed }
+    };
+    stages.map(of).to_vec()
+}
+
+fn grid(run: &Run) -> Vec<Patient> {
+    let mut grid: Vec<Patient> = Vec::new();
+    for slice in &run.slices {
+        let patient = &slice.found.patient;
+        if grid.last().is_none_or(|last| last.patient != *patient) {
+            grid.push(Patient { patient: patient.clone(), kept: 0, prepared: 0, drawn: 0, failed: 0 });
+        }
+        if let Some(row) = grid.last_mut() {
+            let reached = slice.found.reached;
+            row.kept += 1;
+            row.prepared += usize::from(matches!(reached, Reached::Prepared | Reached::Drawn));
+            row.drawn += usize::from(reached == Reached::Drawn);
+            row.failed += usize::from(reached == Reached::Failed);
+        }
+    }
+    grid
+}
+
+fn refusals(run: &Run) -> Vec<Refused> {
+    let mut refusals: Vec<Refused> =
+        run.refused().into_iter().map(|(reason, files)| Refused { reason, files }).collect();
+    refusals.sort_by(|a, b| b.files.cmp(&a.files).then(a.reason.cmp(b.reason)));
+    refusals
+}
+
+fn given_up(run: &Run) -> Vec<GivenUp> {
+    let all = run
+        .chunks
+        .iter()
+        .enumerate()
+        .flat_map(|(chunk, of)| of.failed.iter().map(move |failed| (chunk, failed)));
+    all.map(|(chunk, failed)| GivenUp {
+        chunk,
+        job: failed.job.clone(),
+        code: failed.code.clone(),
+        message: failed.message.clone(),
+    })
+    .collect()
+}

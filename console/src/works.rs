@@ -1,0 +1,33 @@
+//! Where the jobs of what people start are done: in this process, or by the workers of a cluster.
+
+mod machine;
+
+use std::path::Path;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use modiolus_pipeline::job::SliceRef;
+use modiolus_pipeline::{Digest, Plane, RunId};
+
+pub use machine::Machine;
+pub(crate) use machine::SCANS;
+
+/// Those who do the work.
+#[async_trait]
+pub trait Works: Send + Sync + 'static {
+    /// Where deliveries are unpacked, each in a folder of its own: a folder that only this program's user may look into.
+    fn deliveries(&self) -> &Path;
+
+    /// Starts a run of the files below `scans` in a folder of [`Self::deliveries`], or goes on with it. The folder goes when
+    /// the run is done.
+    ///
+    /// # Errors
+    /// When there are no files, no model, or the store fails.
+    async fn start(&self, folder: &Path, plane: Plane) -> Result<RunId>;
+
+    /// Makes a training sample of an annotation that lies in the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn learn_from(&self, slice: SliceRef, annotation: Digest) -> Result<()>;
+}
