@@ -11,19 +11,33 @@ export class ApiError extends Error {
 }
 
 /** The response to a request below /api/v1; anything but success is thrown. */
-export async function call(path, { method = "GET", body, type, signal } = {}) {
-  const headers = {};
-  if (method !== "GET") headers["X-CSRF"] = document.querySelector("meta[name=csrf]")?.content ?? "";
-  if (type) headers["Content-Type"] = type;
-  let response;
-  try {
-    response = await fetch(ROOT + path, { method, headers, body, signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { error: "The server can't be reached." });
-  }
+export async function call(path, options = {}) {
+  let response = await attempt(path, options);
+  if (response.status === 403 && (await tokenChanged())) response = await attempt(path, options);
   if (response.ok) return response;
   throw new ApiError(response.status, await said(response));
+}
+
+const token = () => document.querySelector("meta[name=csrf]");
+
+async function attempt(path, { method = "GET", body, type }) {
+  const headers = {};
+  if (method !== "GET") headers["X-CSRF"] = token().content;
+  if (type) headers["Content-Type"] = type;
+  try {
+    return await fetch(ROOT + path, { method, headers, body });
+  } catch {
+    throw new ApiError(0, { error: "The server can't be reached." });
+  }
+}
+
+/** A server that was started again wants another token: a page that was open before asks for it. */
+async function tokenChanged() {
+  const response = await fetch(`${ROOT}session`);
+  const { csrf } = response.ok ? await response.json() : {};
+  if (!csrf || csrf === token().content) return false;
+  token().content = csrf;
+  return true;
 }
 
 async function said(response) {

@@ -1,0 +1,146 @@
+"""The built program, phantoms, and a browser that reports what it doesn't like."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from console_pages import SlicePage, WallPage
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SHOTS = ROOT / "target" / "browser"
+MODIOLUS = os.environ.get("MODIOLUS", str(ROOT / "target" / "release" / "modiolus"))
+LAPTOP = {"width": 1366, "height": 768}
+# A test fails after this long: the machine may be busy, the pages may not hang.
+PATIENCE_MS = 20_000
+
+
+def modiolus(*arguments):
+    subprocess.run([MODIOLUS, *map(str, arguments)], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+
+
+class Server:
+    """`modiolus serve` on a store of its own."""
+
+    def __init__(self, store, log):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://{self.address}"
+        self.log = log
+        self.process = None
+        self.store = store
+
+    def start(self):
+        arguments = [MODIOLUS, "serve", "--store", str(self.store), "--listen", self.address]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                return self.get("session") and self
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"no server: {pathlib.Path(self.log).read_text()}")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+    def get(self, path):
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=30) as answer:
+            body = answer.read()
+            return json.loads(body) if answer.headers["Content-Type"].startswith("application/json") else body
+
+
+@pytest.fixture(scope="session")
+def finished_store(tmp_path_factory):
+    """The store of a run over three phantom patients; tests work on copies."""
+    home = tmp_path_factory.mktemp("phantoms")
+    modiolus("phantom", "--patients", 3, "--files", 40, "--seed", 5, "--output", home / "scans", "--truth", home / "truth")
+    modiolus("run", home / "scans", "--output", home / "out")
+    return home / "out" / ".modiolus"
+
+
+@pytest.fixture
+def server(finished_store, tmp_path):
+    shutil.copytree(finished_store, tmp_path / "store")
+    server = Server(tmp_path / "store", tmp_path / "serve.log").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+        # Chromium's own sandbox can't be had as root; the only pages that it opens here are ours.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser, request):
+    """Makes pages; at the end none of them may have complained, unless the test says which words it expects."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    contexts, complaints = [], []
+
+    def make(**options):
+        context = browser.new_context(viewport=LAPTOP, **options)
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    expected = getattr(request.node.get_closest_marker("complains"), "args", ())
+    assert not [words for words in complaints if not any(part in words for part in expected)]
+
+
+@pytest.fixture
+def page(new_page):
+    return new_page()
+
+
+@pytest.fixture
+def run(server):
+    return server.get("runs")[0]["run"]
+
+
+@pytest.fixture
+def slices(server, run):
+    """The run's slices, the clearest array first."""
+    return server.get(f"runs/{run}/slices")["slices"]
+
+
+@pytest.fixture
+def slice_page(page, server, run, slices):
+    return SlicePage(page, server, run, slices[0]).open()
+
+
+@pytest.fixture
+def wall_page(page, server, run):
+    return WallPage(page, server, run).open()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "complains(*words): the browser's console may say these words")
+
+
+@pytest.fixture
+def shot():
+    """Keeps a picture of a page in target/browser."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=SHOTS / f"{name}.png")

@@ -1,0 +1,133 @@
+"""From the page to the store: what is saved is what was seen, and nobody's work is lost."""
+
+import pytest
+from playwright.sync_api import expect
+
+from console_pages import SlicePage
+
+
+def test_an_accepted_proposal_is_stored_as_it_was_seen(slice_page):
+    slice_page.badge("Proposal, untouched")
+    seen = slice_page.mask()
+    assert any(seen)
+    slice_page.press("Enter")
+    slice_page.saved()
+    slice_page.badge("Accepted")
+    (revision,) = slice_page.revisions()
+    assert revision["state"] == "accepted" and revision["proposal"] == slice_page.slice["model"]
+    assert slice_page.stored(revision["revision"]) == seen
+
+
+def test_what_is_drawn_is_saved_by_itself_pixel_by_pixel(slice_page):
+    slice_page.press("}")
+    slice_page.drag((20, 20), (90, 45), (30, 80))
+    slice_page.press("e", "{")
+    slice_page.drag((25, 25), (70, 60))
+    slice_page.press("p", "x")
+    slice_page.click((5.5, 5.5), (60.2, 8.1), (33.3, 50.9))
+    slice_page.press("Enter")
+    slice_page.badge("Draft")
+    slice_page.saved()
+    seen = slice_page.mask()
+    newest = slice_page.revisions()[-1]
+    assert newest["state"] == "draft" and newest["mask"]
+    assert slice_page.stored(newest["revision"]) == seen
+    slice_page.open()
+    assert slice_page.mask() == seen
+    slice_page.badge("Draft")
+
+
+def test_no_array_is_an_empty_mask_and_can_be_taken_back(slice_page):
+    proposal = slice_page.mask()
+    slice_page.press("n")
+    slice_page.badge("No array here")
+    slice_page.saved()
+    newest = slice_page.revisions()[-1]
+    assert newest["state"] == "rejected" and not any(slice_page.stored(newest["revision"]))
+    slice_page.press("Control+z")
+    assert slice_page.mask() == proposal
+    slice_page.press("Enter")
+    slice_page.badge("Accepted")
+    assert [revision["state"] for revision in slice_page.revisions()][-1] == "accepted"
+
+
+def test_revisions_are_only_ever_added(slice_page):
+    slice_page.press("Enter")
+    slice_page.badge("Accepted")
+    slice_page.click((30, 30))
+    slice_page.press("Control+s")
+    slice_page.saved()
+    slice_page.press("Enter")
+    slice_page.badge("Accepted")
+    revisions = slice_page.revisions()
+    assert [revision["state"] for revision in revisions] == ["accepted", "draft", "accepted"]
+    assert [revision["parent"] for revision in revisions[1:]] == [revision["revision"] for revision in revisions[:-1]]
+    slice_page.page.get_by_text("Revisions").click()
+    expect(slice_page.page.locator("#revisions li")).to_have_count(3)
+
+
+@pytest.mark.complains("409", "Conflict")
+def test_of_two_people_on_one_slice_the_second_is_warned_and_chooses(slice_page, new_page, shot):
+    second = SlicePage(new_page(), slice_page.server, slice_page.run, slice_page.slice).open()
+    slice_page.drag((20, 20), (40, 20))
+    slice_page.press("Enter")
+    slice_page.badge("Accepted")
+    theirs = slice_page.mask()
+    second.drag((60, 60), (80, 60))
+    mine = second.mask()
+    expect(second.page.get_by_role("alert").filter(has_text="Somebody else")).to_be_visible()
+    shot(second.page, "slice-conflict")
+    assert len(second.revisions()) == 1
+    second.page.get_by_role("button", name="Take theirs").click()
+    expect(second.page.locator("#conflict")).to_be_hidden()
+    assert second.mask() == theirs
+    second.press("Control+z")
+    assert second.mask() == mine, "one's own work stays in undo"
+    second.saved()
+    assert [second.stored(revision["revision"]) for revision in second.revisions()] == [theirs, mine]
+
+
+@pytest.mark.complains("409", "Conflict")
+def test_saving_on_top_keeps_both(slice_page, new_page):
+    second = SlicePage(new_page(), slice_page.server, slice_page.run, slice_page.slice).open()
+    slice_page.press("Enter")
+    slice_page.badge("Accepted")
+    second.drag((60, 60), (80, 60))
+    second.page.get_by_role("button", name="Save mine on top").click()
+    second.saved()
+    assert len(second.revisions()) == 2
+    assert second.stored(second.revisions()[-1]["revision"]) == second.mask()
+
+
+@pytest.mark.complains("ERR_CONNECTION_REFUSED", "Failed to load resource")
+def test_a_server_that_goes_away_and_comes_back_loses_nothing(slice_page):
+    slice_page.server.stop()
+    slice_page.drag((20, 20), (60, 40))
+    expect(slice_page.page.locator("#save-state")).to_have_attribute("data-state", "retry")
+    expect(slice_page.page.get_by_role("alert").filter(has_text="not saved")).to_be_visible()
+    drawn = slice_page.mask()
+    slice_page.press("d")
+    assert slice_page.mask() == drawn, "a slice that isn't saved is not left"
+    slice_page.server.start()
+    # The token of a page belongs to one run of the server: what was drawn is sent with the new one.
+    slice_page.saved()
+    assert slice_page.stored(slice_page.revisions()[-1]["revision"]) == drawn
+
+
+def test_the_mask_of_the_slice_before_can_be_copied(slice_page, slices):
+    neighbours = slice_page.server.get(slice_page.api)["neighbours"]
+    side = "next" if neighbours["next"] else "previous"
+    beside = next(one for one in slices if one["slice"] == neighbours[side])
+    here = slice_page.mask()
+    other = SlicePage(slice_page.page, slice_page.server, slice_page.run, beside).open()
+    other.press("Delete")
+    other.drag((20, 20), (50, 50))
+    drawn = other.mask()
+    other.press("Enter")
+    other.badge("Accepted")
+    slice_page.open()
+    assert slice_page.mask() == here
+    slice_page.press("Shift+D" if side == "next" else "Shift+A")
+    slice_page.badge("Draft")
+    if (beside["rows"], beside["columns"]) == slice_page.size():
+        assert slice_page.mask() == drawn

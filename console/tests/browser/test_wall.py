@@ -1,0 +1,59 @@
+"""The wall: triage by keys, filters, the contact sheet."""
+
+from playwright.sync_api import expect
+
+
+def test_slices_are_ordered_by_score_and_answered_with_one_key_each(wall_page, slices, server, shot):
+    scores = [one["array_score"] for one in slices]
+    assert scores == sorted(scores, reverse=True)
+    wall_page.press("1", "2", "3", "1")
+    expect(wall_page.page.locator("#count")).to_contain_text("2 clear, 1 unsure, 1 no")
+    expect(wall_page.selected).to_have_attribute("data-index", "4")
+    wall_page.press("ArrowLeft", "0")
+    expect(wall_page.page.locator("#count")).to_contain_text("1 clear, 1 unsure, 1 no")
+    shot(wall_page.page, "wall")
+    wall_page.page.reload()
+    expect(wall_page.page.locator("#count")).to_contain_text("1 clear, 1 unsure, 1 no")
+    answers = [one["triage"] for one in server.get(f"runs/{wall_page.run}/slices")["slices"]]
+    assert answers[:4] == ["clear", "no", "unsure", None]
+
+
+def test_filters_narrow_the_wall_and_stay_in_the_address(wall_page, slices):
+    page = wall_page.page
+    patient = slices[0]["patient"]
+    wall_page.press("1")
+    page.get_by_label("Patient").select_option(patient)
+    own = [one for one in slices if one["patient"] == patient]
+    expect(page.locator("#count")).to_contain_text(f"{len(own)} slices")
+    page.get_by_label("Answer").select_option("clear")
+    expect(page.locator("#count")).to_contain_text("1 slices: 1 clear")
+    assert f"patient={patient}" in page.url and "triage=clear" in page.url
+    page.reload()
+    expect(page.locator("#count")).to_contain_text("1 slices: 1 clear")
+    page.get_by_label("Answer").select_option("unsure")
+    expect(page.locator("#count")).to_contain_text("No slice here")
+
+
+def test_enter_opens_the_selected_slice(wall_page, slices):
+    wall_page.press("ArrowRight", "Enter")
+    wall_page.page.wait_for_url(f"**/slices/{slices[1]['patient']}/{slices[1]['slice']}*")
+
+
+def test_a_patients_contact_sheet_is_saved_as_a_picture(wall_page, slices, tmp_path):
+    page = wall_page.page
+    patient = slices[0]["patient"]
+    page.get_by_label("Patient").select_option(patient)
+    expect(page.locator("#count")).to_contain_text("slices:")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save contact sheet").click()
+    assert download.value.suggested_filename == f"contact-sheet-{patient}.png"
+    download.value.save_as(tmp_path / "sheet.png")
+    header = (tmp_path / "sheet.png").read_bytes()[:24]
+    assert header.startswith(b"\x89PNG") and int.from_bytes(header[16:20], "big") >= 250
+
+
+def test_a_question_mark_shows_the_keys(wall_page):
+    wall_page.press("?")
+    expect(wall_page.page.get_by_role("dialog")).to_contain_text("clear array")
+    wall_page.press("Escape")
+    expect(wall_page.page.get_by_role("dialog")).to_be_hidden()
