@@ -72,7 +72,7 @@ async function children(folder) {
 
 form?.addEventListener("submit", (event) => {
   event.preventDefault();
-  const files = [...byId("files").files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+  const files = [...byId("files").files, ...byId("folder").files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
   if (files.length) start(files);
   else said.textContent = "Choose a zip, or drop a folder or a zip here.";
 });
