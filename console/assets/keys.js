@@ -22,7 +22,7 @@ const RANGE_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "
 /** Whether the element that has the focus needs this key itself. */
 export function belongsTo(target, key) {
   if (typesText(target)) return true;
-  if (BUTTON_KEYS.includes(key)) return Boolean(target.matches?.("button, a, summary, input"));
+  if (BUTTON_KEYS.includes(key)) return Boolean(target.matches?.("button, a, summary, [type=checkbox], [type=radio]"));
   return RANGE_KEYS.includes(key) && Boolean(target.matches?.("input, [role=radio]"));
 }
 

@@ -256,6 +256,8 @@ document.addEventListener("click", (event) => {
   if (button?.dataset.tool) useTool(button.dataset.tool);
   if (button?.dataset.colour) setColour(Number(button.dataset.colour));
   if (button?.dataset.answer) answer(button.dataset.answer).catch((error) => trouble(error.message));
+  // After a click with the mouse, Space and Enter mean the picture again.
+  if (button && event.detail > 0 && !document.querySelector("dialog[open]")) stage.canvas.focus();
 });
 document.querySelectorAll("[role=radiogroup]").forEach(arrowsMove);
 byId("size").addEventListener("input", ({ target }) => setSize(Number(target.value)));

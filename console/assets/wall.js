@@ -135,7 +135,7 @@ function showCount() {
   const loading = slices.length < total ? ` of ${total.toLocaleString()}` : "";
   byId("count").textContent = slices.length === 0 && total === 0
     ? "No slice here. Choose another patient or answer."
-    : `${slices.length.toLocaleString()}${loading} slices: ${counts.clear} clear, ${counts.unsure} unsure, ${counts.no} no, ${open.toLocaleString()} open`;
+    : `${slices.length.toLocaleString()}${loading} ${slices.length === 1 ? "slice" : "slices"}: ${counts.clear} clear, ${counts.unsure} unsure, ${counts.no} no, ${open.toLocaleString()} open`;
   byId("save-sheet").disabled = slices.length === 0;
 }
 
