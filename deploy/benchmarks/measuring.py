@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-NAMES = ["filter"]
+NAMES = ["filter", "queue"]
 FIELDS = ["what", "ours", "peer", "ratio", "wanted", "met"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
@@ -25,6 +25,13 @@ def faster(what, ours, peer, wanted):
     """A row about seconds: how many times faster than the peer we are."""
     ratio = peer / ours
     return dict(zip(FIELDS, [f"{what} (s)", round(ours, 4), round(peer, 4), round(ratio, 2), f">= {wanted}", ratio >= wanted]))
+
+
+def higher(what, ours, peer, wanted):
+    """A row about a rate: how many times the peer's is ours. Without a wanted figure it only says so."""
+    ratio = ours / peer
+    met = None if wanted is None else ratio >= wanted
+    return dict(zip(FIELDS, [what, round(ours), round(peer), round(ratio, 2), wanted and f">= {wanted}", met]))
 
 
 def below(what, ours, wanted):

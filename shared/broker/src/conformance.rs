@@ -23,6 +23,7 @@ const A_WHILE: Duration = Duration::from_secs(1);
 pub async fn check(broker: &dyn Broker) {
     letters_arrive_once_and_whole(broker, Queue::Work(StageName::Ingest)).await;
     prefetch_bounds_what_is_unsettled(broker, Queue::Work(StageName::Ingest)).await;
+    prefetch_may_change(broker, Queue::Work(StageName::Ingest)).await;
     unsettled_letters_come_again(broker, Queue::Work(StageName::Filter)).await;
     requeued_letters_come_again(broker, Queue::Work(StageName::Filter)).await;
     consumers_share_a_queue(broker, Queue::Work(StageName::Preprocess)).await;
@@ -79,6 +80,29 @@ async fn prefetch_bounds_what_is_unsettled(broker: &dyn Broker, queue: Queue) {
     let third = expect(&mut consumer, "c").await;
     second.ack().await.expect("an ack");
     third.ack().await.expect("an ack");
+}
+
+async fn prefetch_may_change(broker: &dyn Broker, queue: Queue) {
+    let mut consumer = consume(broker, queue, 1).await;
+    publish(broker, queue, &["a", "b", "c", "d", "e", "f"]).await;
+    let first = expect(&mut consumer, "a").await;
+    nothing_comes(&mut consumer).await;
+    consumer.set_prefetch(4).await.expect("more");
+    // One more than wanted may be under way from before.
+    let mut held = vec![first];
+    for body in ["b", "c", "d"] {
+        held.push(expect(&mut consumer, body).await);
+    }
+    consumer.set_prefetch(1).await.expect("fewer");
+    // The right to settle what was given out is not lost.
+    for delivery in held {
+        delivery.ack().await.expect("an ack");
+    }
+    for body in ["e", "f"] {
+        expect(&mut consumer, body).await.ack().await.expect("an ack");
+    }
+    drop(consumer);
+    nothing_comes(&mut consume(broker, queue, 10).await).await;
 }
 
 async fn unsettled_letters_come_again(broker: &dyn Broker, queue: Queue) {

@@ -224,6 +224,11 @@ impl Consumer for Subscriber {
             rings.await;
         }
     }
+
+    async fn set_prefetch(&mut self, prefetch: usize) -> Result<(), BrokerError> {
+        self.prefetch = prefetch.max(1);
+        Ok(())
+    }
 }
 
 impl Drop for Subscriber {

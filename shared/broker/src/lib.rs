@@ -72,6 +72,13 @@ pub trait Consumer: Send {
     /// The next letter; waits for one. `None`: the subscription is lost, and with it the right to settle what it gave
     /// out, which others get now. Subscribe again. Nothing is lost when the wait is given up.
     async fn next(&mut self) -> Option<Delivery>;
+
+    /// Takes more or fewer letters ahead from now on: at most `prefetch` (at least 1) are unsettled at a time, once those
+    /// that were given out under another prefetch are settled. Not to be given up half-way.
+    ///
+    /// # Errors
+    /// When the subscription is lost: drop it and subscribe again.
+    async fn set_prefetch(&mut self, prefetch: usize) -> Result<(), BrokerError>;
 }
 
 /// A subscription to the events.

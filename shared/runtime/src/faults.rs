@@ -266,6 +266,11 @@ impl Consumer for FaultyConsumer {
         let process = self.process.clone();
         Some(delivery.map_receipt(|inner| Box::new(FaultyReceipt { inner, process })))
     }
+
+    async fn set_prefetch(&mut self, prefetch: usize) -> Result<(), BrokerError> {
+        self.process.risky_step().await?;
+        self.inner.as_mut().ok_or(BrokerError::LeaseLost)?.set_prefetch(prefetch).await
+    }
 }
 
 struct FaultyReceipt {

@@ -22,6 +22,7 @@ pub mod faults;
 mod house;
 mod join;
 pub mod logging;
+mod pace;
 mod perform;
 pub mod service;
 mod stop;

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use modiolus_broker::{Broker, BrokerError, Delivery, Letter};
 use modiolus_pipeline::join::Output;
@@ -13,11 +13,13 @@ use modiolus_pipeline::{
     Digest, Effects, Envelope, ErrorClass, Fetched, JobId, Manifest, Marker, Message, ObjectKey, Objects,
     Outcome, Progress, Read, Scope, StageError,
 };
-use modiolus_store::{ObjectStore, Puts, on_blocking_thread};
+use modiolus_store::{ObjectStore, Puts};
+use tokio::time::Instant;
 
 use crate::erased::{AnyJob, AnyStage};
 use crate::event::{Event, Notice};
 use crate::join::Joins;
+use crate::pace::Pace;
 use crate::telemetry::{Ending, Telemetry};
 
 /// How often a delivery may come back unsettled before the job counts as one that kills its worker. Below the broker's own
@@ -38,6 +40,7 @@ pub(crate) struct Performer {
     /// Whether a retryable error that outlived its attempts stops the worker instead of failing the job.
     pub(crate) halts: bool,
     pub(crate) telemetry: Telemetry,
+    pub(crate) pace: Arc<Pace>,
 }
 
 /// How a delivery was left.
@@ -72,10 +75,7 @@ impl Performer {
     /// Does what a delivery asks for and settles it.
     pub(crate) async fn attend(self: &Arc<Self>, delivery: Delivery) -> Left {
         let _running = self.telemetry.running(self.stage.name());
-        let (performer, letter, returns) = (self.clone(), delivery.letter.clone(), delivery.returns);
-        let handle = async move { performer.handle(&letter, returns).await };
-        let next = if self.inline { handle.await } else { on_another_thread(handle).await };
-        match next {
+        match self.handle(&delivery.letter, delivery.returns).await {
             Ok(Next::Acknowledge) => settled(delivery.ack().await),
             Ok(Next::Return) => self.give_back(delivery).await,
             Err(error) => Left::Unsettled(delivery, error),
@@ -87,7 +87,7 @@ impl Performer {
         settled(delivery.requeue().await)
     }
 
-    async fn handle(&self, letter: &Letter, returns: u32) -> Result<Next, StageError> {
+    async fn handle(self: &Arc<Self>, letter: &Letter, returns: u32) -> Result<Next, StageError> {
         let stage = self.stage.name();
         let mut envelope = match Envelope::decode(&letter.body) {
             Ok(envelope) => envelope,
@@ -95,11 +95,12 @@ impl Performer {
         };
         let (run, job, attempt) =
             (envelope.scope.run.clone(), envelope.message.id.clone(), envelope.attempt + 1);
+        tracing::debug!(%run, %stage, %job, attempt, returns, "a job is in hand");
         let outcome = if returns > MAX_RETURNS {
             let text = format!("{returns} starts without an end: it may kill its worker");
             Err(StageError::poison("crash-loop", text))
         } else {
-            self.commit(&envelope).await
+            self.commit_in_a_slot(&envelope).await
         };
         let error = match outcome {
             // The job has ended: what fails from here on is done again, and never makes it a failed job.
@@ -142,6 +143,25 @@ impl Performer {
         Ok(Next::Acknowledge)
     }
 
+    /// [`Self::commit`] when a slot is free. Only this part of a job holds one: the broker's confirmations cost time, but
+    /// neither a core nor the memory of the job's objects.
+    async fn commit_in_a_slot(self: &Arc<Self>, envelope: &Envelope) -> Result<End, StageError> {
+        let (performer, envelope) = (self.clone(), envelope.clone());
+        let commit = async move {
+            if performer.stopping.load(Ordering::Relaxed) {
+                return Err(StageError::interrupted());
+            }
+            let begun = Instant::now();
+            let end = performer.commit(&envelope).await?;
+            performer.pace.note(begun.elapsed());
+            Ok(end)
+        };
+        if self.inline {
+            return commit.await;
+        }
+        self.pace.in_a_slot(commit).await.unwrap_or_else(|| Err(StageError::interrupted()))
+    }
+
     /// Runs the job, unless it was run or given up before, and writes its outputs, manifest and marker.
     async fn commit(&self, envelope: &Envelope) -> Result<End, StageError> {
         let (scope, message) = (&envelope.scope, &envelope.message);
@@ -150,8 +170,12 @@ impl Performer {
         let marker_key = marker_key(scope, &message.id);
         let (mut steps, manifest) = match self.before(&manifest_key, &marker_key).await? {
             Some(Before::GivenUp { code, message }) => return Ok(End::GivenUp { code, message }),
-            Some(Before::Committed(manifest)) => (vec![], manifest),
+            Some(Before::Committed(manifest)) => {
+                tracing::debug!(run = %scope.run, stage = %self.stage.name(), job = %message.id, "a job was done before");
+                (vec![], manifest)
+            }
             None => {
+                tracing::debug!(run = %scope.run, stage = %self.stage.name(), job = %message.id, "a job begins");
                 let objects = self.fetch(&*job).await?;
                 let effects = self.run(&*job, &objects, scope, message.id.clone())?;
                 let Commit { steps, manifest } = Commit::new(effects, manifest_key, scope)?;
@@ -306,15 +330,6 @@ impl Commit {
         let steps = vec![effects.put, vec![(manifest_key, json(&manifest).into())]];
         Ok(Self { steps, manifest })
     }
-}
-
-/// Does a job on a thread that may take its time, and may wait for a disk: not one of those that feed heartbeats.
-async fn on_another_thread(
-    job: impl Future<Output = Result<Next, StageError>> + Send + 'static,
-) -> Result<Next, StageError> {
-    let runtime = tokio::runtime::Handle::current();
-    let done = tokio::task::spawn_blocking(move || on_blocking_thread(|| runtime.block_on(job))).await;
-    done.unwrap_or_else(|_| Err(StageError::interrupted()))
 }
 
 /// Survives a panic of a stage.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::erased::AnyStage;
 use crate::join::Joins;
+use crate::pace::Pace;
 use crate::perform::{Left, Performer};
 use crate::telemetry::{Ending, Telemetry};
 
@@ -67,7 +68,8 @@ impl Worker {
         let stopping = Arc::new(AtomicBool::new(false));
         let (inline, halts) = (options.inline, options.halt.is_some());
         let telemetry = options.telemetry.clone();
-        let performer = Performer { stage, store, broker, joins, stopping, inline, halts, telemetry };
+        let pace = Arc::new(Pace::new(options.slots));
+        let performer = Performer { stage, store, broker, joins, stopping, inline, halts, telemetry, pace };
         Self { performer: Arc::new(performer), options }
     }
 
@@ -85,12 +87,16 @@ impl Worker {
         self.performer.stage.name()
     }
 
+    fn slots(&self) -> usize {
+        self.options.slots.max(1)
+    }
+
     /// A subscription, or `None` on shutdown.
     async fn subscribe(&self, shutdown: &CancellationToken) -> Option<Box<dyn Consumer>> {
-        let (stage, slots) = (self.stage(), self.options.slots.max(1));
+        let stage = self.stage();
         let mut pause = PAUSE;
         while !shutdown.is_cancelled() {
-            match self.performer.broker.consume(Queue::Work(stage), slots).await {
+            match self.performer.broker.consume(Queue::Work(stage), self.slots()).await {
                 Ok(consumer) => return Some(consumer),
                 Err(error) => tracing::warn!(%stage, %error, "can't subscribe to the queue; trying again"),
             }
@@ -101,11 +107,19 @@ impl Worker {
     }
 
     /// Takes deliveries until shutdown or until the subscription is lost. The subscription outlives its jobs, so that they
-    /// can be acknowledged; prefetch bounds how many there are.
+    /// can be acknowledged; prefetch bounds how many there are, and follows their length.
     async fn consume(&self, mut consumer: Box<dyn Consumer>, shutdown: &CancellationToken) {
         let stage = self.stage();
         let mut jobs: JoinSet<Left> = JoinSet::new();
+        let mut prefetch = self.slots();
         loop {
+            let wanted = self.performer.pace.in_hand(prefetch);
+            if wanted != std::mem::replace(&mut prefetch, wanted)
+                && let Err(error) = consumer.set_prefetch(wanted).await
+            {
+                tracing::warn!(%stage, %error, "the queue gives no other number of jobs at a time; subscribing again");
+                break;
+            }
             let delivery = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,

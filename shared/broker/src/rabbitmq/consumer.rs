@@ -1,22 +1,21 @@
 //! Subscriptions, each on a channel of its own, so that one that fails takes no other with it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use lapin::Acker;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel};
+use lapin::{Acker, BasicProperties, Channel};
 use modiolus_pipeline::StageName;
 use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
 use modiolus_pipeline::topology::Queue;
 
 use super::definitions::deaths_queue;
 use super::errors::translate;
+use super::lease::Lease;
 use super::letter::{headers, returns};
 use super::link::Link;
 use super::publisher::Publisher;
@@ -50,9 +49,9 @@ pub(super) async fn subscribe(
 ) -> Result<Subscription, BrokerError> {
     let name = source.name();
     let (channel, letters) = open(link, &name, prefetch, FieldTable::default()).await?;
+    let lease = Arc::new(Lease::new(link.clone(), channel));
     let (link, publisher) = (link.clone(), publisher.clone());
-    let lease = Arc::new(Lease { channel: Mutex::new(Some(channel)), link, publisher });
-    Ok(Subscription { letters, source, lease })
+    Ok(Subscription { letters, before: VecDeque::new(), source, lease, link, publisher })
 }
 
 /// A channel with a consumer.
@@ -63,56 +62,64 @@ pub(super) async fn open(
     arguments: FieldTable,
 ) -> Result<(Channel, lapin::Consumer), BrokerError> {
     let channel = link.channel().await?;
+    let consumer = consume(link, &channel, queue, prefetch, arguments).await?;
+    Ok((channel, consumer))
+}
+
+async fn consume(
+    link: &Link,
+    channel: &Channel,
+    queue: &str,
+    prefetch: usize,
+    arguments: FieldTable,
+) -> Result<lapin::Consumer, BrokerError> {
     let prefetch = prefetch.clamp(1, MAX_PREFETCH) as u16;
     let consuming = async {
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments).await
     };
     let consumer = link.bounded(consuming).await;
-    let consumer = consumer.map_err(|error| translate(&error, &format!("taking from queue {queue}")))?;
-    Ok((channel, consumer))
-}
-
-/// The right to settle what a subscription gave out.
-struct Lease {
-    /// Nothing when it has ended. The channel closes when the last of its clones is dropped.
-    channel: Mutex<Option<Channel>>,
-    link: Arc<Link>,
-    publisher: Arc<Publisher>,
-}
-
-impl Lease {
-    fn channel(&self) -> MutexGuard<'_, Option<Channel>> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self) {
-        drop(self.channel().take());
-    }
+    consumer.map_err(|error| translate(&error, &format!("taking from queue {queue}")))
 }
 
 /// A subscription. Dropping it closes its channel, after what was settled is written.
 pub(super) struct Subscription {
     letters: lapin::Consumer,
+    /// With another prefetch: they take nothing more, and what they have is given out first.
+    before: VecDeque<lapin::Consumer>,
     source: Source,
     lease: Arc<Lease>,
+    link: Arc<Link>,
+    publisher: Arc<Publisher>,
 }
 
 impl Subscription {
+    async fn receive(&mut self) -> Option<lapin::message::Delivery> {
+        while let Some(before) = self.before.front_mut() {
+            if let Some(Ok(delivery)) = before.next().await {
+                return Some(delivery);
+            }
+            self.before.pop_front();
+        }
+        self.letters.next().await?.ok()
+    }
+
     /// A letter from elsewhere that is too large goes to the dead as it is, before anybody reads it.
-    async fn bury(&self, delivery: lapin::message::Delivery) {
+    fn bury(&self, delivery: lapin::message::Delivery) {
         let (queue, bytes) = (self.source.name(), delivery.data.len());
         tracing::error!(%queue, bytes, "a message is larger than any job and is moved to the dead");
-        // If this fails the channel is closed, and the message comes again.
-        let _ = delivery.acker.reject(BasicRejectOptions { requeue: false }).await;
+        if let Some(channel) = self.lease.channel() {
+            self.lease.settle(channel, delivery.delivery_tag, delivery.acker, Settlement::Reject);
+        }
     }
 
     fn delivery(&self, delivery: lapin::message::Delivery) -> Delivery {
-        let lapin::message::Delivery { data, properties, acker, .. } = delivery;
+        let lapin::message::Delivery { data, properties, acker, delivery_tag: tag, .. } = delivery;
         let body = Bytes::from(data);
         let letter = Letter { body: body.clone(), headers: headers(&properties) };
         let returns = returns(&properties);
-        let slip = Slip { acker, source: self.source, lease: self.lease.clone(), body, properties };
+        let (source, lease, publisher) = (self.source, self.lease.clone(), self.publisher.clone());
+        let slip = Slip { tag, acker, source, lease, publisher, body, properties };
         Delivery::new(letter, returns, Box::new(slip))
     }
 }
@@ -121,7 +128,7 @@ impl Subscription {
 impl Consumer for Subscription {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
-            let Some(Ok(delivery)) = self.letters.next().await else {
+            let Some(delivery) = self.receive().await else {
                 self.lease.end();
                 return None;
             };
@@ -130,8 +137,23 @@ impl Consumer for Subscription {
             if delivery.data.len() <= MAX_MESSAGE_BYTES || for_people {
                 return Some(self.delivery(delivery));
             }
-            self.bury(delivery).await;
+            self.bury(delivery);
         }
+    }
+
+    /// On the same channel, so that what is given out can still be settled.
+    async fn set_prefetch(&mut self, prefetch: usize) -> Result<(), BrokerError> {
+        let Some(channel) = self.lease.channel() else { return Err(BrokerError::LeaseLost) };
+        let name = self.source.name();
+        let letters = consume(&self.link, &channel, &name, prefetch, FieldTable::default()).await?;
+        let before = std::mem::replace(&mut self.letters, letters);
+        let cancelling = channel.basic_cancel(before.tag(), BasicCancelOptions::default());
+        self.link
+            .bounded(cancelling)
+            .await
+            .map_err(|error| translate(&error, &format!("leaving queue {name}")))?;
+        self.before.push_back(before);
+        Ok(())
     }
 }
 
@@ -142,9 +164,11 @@ impl Drop for Subscription {
 }
 
 struct Slip {
+    tag: u64,
     acker: Acker,
     source: Source,
     lease: Arc<Lease>,
+    publisher: Arc<Publisher>,
     body: Bytes,
     properties: BasicProperties,
 }
@@ -154,7 +178,7 @@ impl Slip {
     /// whoever waits for a store that is away hands back often. So a copy is published, and the letter acknowledged.
     async fn hand_back(&self, queue: Queue) -> Settlement {
         let copy = Letter { body: self.body.clone(), headers: headers(&self.properties) };
-        match self.lease.publisher.publish(vec![(queue, copy)]).await {
+        match self.publisher.publish(vec![(queue, copy)]).await {
             Ok(()) => Settlement::Ack,
             Err(_) => Settlement::Requeue,
         }
@@ -164,30 +188,17 @@ impl Slip {
 #[async_trait]
 impl Receipt for Slip {
     async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
-        let Some(channel) = self.lease.channel().clone() else { return Err(BrokerError::LeaseLost) };
+        let Some(channel) = self.lease.channel() else { return Err(BrokerError::LeaseLost) };
         let settlement = match (settlement, self.source) {
             (Settlement::Requeue, Source::Queue(queue @ Queue::Work(_))) => self.hand_back(queue).await,
             (settlement, _) => settlement,
         };
-        let Slip { acker, lease, .. } = *self;
+        let Slip { tag, acker, lease, .. } = *self;
         if !acker.usable() {
             lease.end();
             return Err(BrokerError::LeaseLost);
         }
-        // The broker doesn't answer, so that waiting until it is written would say no more, and cost much. When it doesn't
-        // arrive the subscription ends, and the letter comes again.
-        lease.link.write_by_itself(async move {
-            let _ = tell_broker(&acker, settlement).await;
-            drop(channel);
-        });
+        lease.settle(channel, tag, acker, settlement);
         Ok(())
-    }
-}
-
-async fn tell_broker(acker: &Acker, settlement: Settlement) -> lapin::Result<bool> {
-    match settlement {
-        Settlement::Ack => acker.ack(BasicAckOptions::default()).await,
-        Settlement::Reject => acker.reject(BasicRejectOptions { requeue: false }).await,
-        Settlement::Requeue => acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
     }
 }

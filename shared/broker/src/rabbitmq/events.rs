@@ -1,11 +1,14 @@
 //! Events: a stream that everyone may read from now on, written without confirmations.
+//!
+//! A message holds all events that waited to be written, each after its length (4 bytes, big endian): a job tells an event
+//! at its end at least, and a message for each would cost the broker as much as the job's own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
-use futures::future::join_all;
 use lapin::options::{BasicAckOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
@@ -49,21 +52,41 @@ async fn pass_on(link: Arc<Link>, mut told: mpsc::Receiver<Bytes>) {
         }
         let events = events.drain(..);
         let Some(open) = &channel else { continue };
-        let writing = async {
-            join_all(events.map(|event| write(open, event))).await.into_iter().collect::<lapin::Result<()>>()
-        };
-        if link.bounded(writing).await.is_err() {
+        if link.bounded(write(open, &packed(events))).await.is_err() {
             channel = None;
         }
     }
 }
 
-async fn write(channel: &Channel, event: Bytes) -> lapin::Result<()> {
+async fn write(channel: &Channel, events: &[u8]) -> lapin::Result<()> {
     let options = BasicPublishOptions::default();
     channel
-        .basic_publish(EVENTS.into(), "".into(), options, &event, BasicProperties::default())
+        .basic_publish(EVENTS.into(), "".into(), options, events, BasicProperties::default())
         .await
         .map(drop)
+}
+
+/// Events as one message.
+fn packed(events: impl Iterator<Item = Bytes>) -> BytesMut {
+    let mut message = BytesMut::new();
+    for event in events {
+        message.put_u32(u32::try_from(event.len()).expect("an event fits in memory"));
+        message.put(event);
+    }
+    message
+}
+
+/// The events of a message, as far as it is whole.
+fn unpacked(mut message: Bytes) -> VecDeque<Bytes> {
+    let mut events = VecDeque::new();
+    while message.remaining() >= 4 {
+        let length = message.get_u32() as usize;
+        if length > message.remaining() {
+            break;
+        }
+        events.push_back(message.split_to(length));
+    }
+    events
 }
 
 /// Listens from now on.
@@ -71,21 +94,39 @@ pub(super) async fn listen(link: &Link) -> Result<Listener, BrokerError> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-stream-offset".into(), AMQPValue::LongString("next".into()));
     let (channel, events) = open(link, EVENTS, AT_A_TIME, arguments).await?;
-    Ok(Listener { events, _channel: channel })
+    Ok(Listener { messages: events, unread: VecDeque::new(), _channel: channel })
 }
 
 /// The reading side.
 pub(super) struct Listener {
-    events: lapin::Consumer,
+    messages: lapin::Consumer,
+    unread: VecDeque<Bytes>,
     _channel: Channel,
 }
 
 #[async_trait]
 impl Events for Listener {
     async fn next(&mut self) -> Option<Bytes> {
-        let delivery = self.events.next().await?.ok()?;
-        // Streams keep what was read; this only asks for more.
-        let _ = delivery.acker.ack(BasicAckOptions::default()).await;
-        Some(delivery.data.into())
+        while self.unread.is_empty() {
+            let delivery = self.messages.next().await?.ok()?;
+            self.unread = unpacked(delivery.data.into());
+            // Streams keep what was read; this only asks for more.
+            let _ = delivery.acker.ack(BasicAckOptions::default()).await;
+        }
+        self.unread.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_holds_events_in_their_order_and_a_torn_one_those_that_are_whole() {
+        let events = [Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"three")];
+        let message = packed(events.clone().into_iter()).freeze();
+        assert_eq!(unpacked(message.clone()), events);
+        assert_eq!(unpacked(message.slice(..message.len() - 1)), events[..2].to_vec());
+        assert_eq!(unpacked(Bytes::from_static(b"\xff\xff\xff\xffx")), VecDeque::<Bytes>::new());
     }
 }

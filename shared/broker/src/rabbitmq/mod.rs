@@ -10,6 +10,7 @@ mod consumer;
 pub mod definitions;
 mod errors;
 mod events;
+mod lease;
 mod letter;
 mod link;
 mod publisher;
