@@ -13,7 +13,7 @@ use modiolus_pipeline::{ModelVersion, PatientKey, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{App, models, runs, slices};
+use crate::api::{App, comparison, models, runs, slices, work};
 use crate::app::{Console, Who};
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure};
@@ -117,9 +117,34 @@ pub(crate) async fn models(app: App, who: Who) -> Answer<Response> {
     page(&app, &who, "models.html", "Models", json!({ "models": models::listed(&app).await? }))
 }
 
-pub(crate) async fn model(app: App, who: Who, At(version): At<ModelVersion>) -> Answer<Response> {
+/// Beside which model another is shown.
+#[derive(Deserialize)]
+pub(crate) struct Beside {
+    with: Option<ModelVersion>,
+}
+
+pub(crate) async fn model(
+    app: App,
+    who: Who,
+    At(version): At<ModelVersion>,
+    Asked(beside): Asked<Beside>,
+) -> Answer<Response> {
     let title = version.to_string();
-    page(&app, &who, "model.html", &title, models::whole(&app, version).await?)
+    let whole = models::whole(&app, version.clone()).await?;
+    let others = models::listed(&app).await?;
+    let others: Vec<ModelVersion> =
+        others.into_iter().map(|listed| listed.version).filter(|other| *other != version).collect();
+    let with = beside.with.filter(|with| others.contains(with));
+    let comparison = match &with {
+        Some(with) => Some(comparison::compare(&app, version, with.clone()).await?),
+        None => None,
+    };
+    let said = json!({ "model": whole, "others": others, "with": with, "comparison": comparison });
+    page(&app, &who, "model.html", &title, said)
+}
+
+pub(crate) async fn work(app: App, who: Who) -> Answer<Response> {
+    page(&app, &who, "work.html", "Work", json!({ "work": work::next(&app, work::SHOWN).await? }))
 }
 
 pub(crate) async fn help(app: App, who: Who) -> Answer<Response> {

@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{annotations, models, pictures, runs, session, slices};
+use crate::api::{annotations, models, pictures, runs, session, slices, work};
 use crate::app::{Console, Role, Who};
 use crate::guard::{at_least, guard};
 use crate::{assets, pages};
@@ -71,6 +71,7 @@ pub fn router(console: Console) -> Router {
         .route("/slices/{patient}/{slice}", get(pages::slice))
         .route("/models", get(pages::models))
         .route("/models/{version}", get(pages::model))
+        .route("/work", get(pages::work))
         .route("/help", get(pages::help))
         .route("/assets/{*path}", get(assets::asset))
         .route("/api/v1/openapi.json", get(move || async move { description }))
@@ -97,8 +98,11 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(pictures::pixels))
         .routes(routes!(annotations::list))
         .routes(routes!(annotations::mask))
+        .routes(routes!(annotations::labelme_file))
+        .routes(routes!(work::list))
         .routes(routes!(models::list))
-        .routes(routes!(models::one));
+        .routes(routes!(models::one))
+        .routes(routes!(models::compare));
     let annotators =
         OpenApiRouter::new().routes(routes!(slices::triage)).routes(routes!(annotations::add)).route_layer(
             from_fn(|who: Who, request: Request, next: Next| at_least(Role::Annotator, who, request, next)),
@@ -106,6 +110,7 @@ fn api() -> OpenApiRouter<Arc<Console>> {
     let operators = OpenApiRouter::new()
         .routes(routes!(runs::start))
         .routes(routes!(models::promote))
+        .routes(routes!(models::draw))
         .routes(routes!(models::rollback))
         .route_layer(from_fn(|who: Who, request: Request, next: Next| {
             at_least(Role::Operator, who, request, next)

@@ -125,6 +125,9 @@ fn unpack(packed: &Path, target: &Path, bounds: Bounds) -> Answer<()> {
             bounds.files
         )));
     }
+    if archive.is_empty() {
+        return Err(Failure::bad("there are no files in the zip").then("pack the folder with the scans"));
+    }
     fs::create_dir(target).map_err(disk)?;
     let mut left = bounds.unpacked;
     for position in 0..archive.len() {
@@ -151,6 +154,9 @@ fn inside(entry: &ZipFile<'_, File>, position: usize, bounds: Bounds) -> Answer<
         Failure::bad(format!("file {} of the zip {why}", position + 1)).then("pack the folder again")
     };
     let path = entry.enclosed_name().ok_or_else(|| refuse("lies outside of the zip's own folder"))?;
+    if path.as_os_str().is_empty() {
+        return Err(refuse("has no name"));
+    }
     if entry.is_symlink() {
         return Err(refuse("is a link"));
     }
@@ -168,14 +174,17 @@ fn unpack_one(
     bounds: Bounds,
     left: u64,
 ) -> Answer<u64> {
+    let taken = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            unreadable(position, "another file has its name")
+        }
+        _ => disk(error),
+    };
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(disk)?;
+        fs::create_dir_all(parent).map_err(taken)?;
     }
     let most = left.min((entry.compressed_size().saturating_mul(bounds.ratio)).max(RATIO_FROM_BYTES));
-    let mut file = File::create_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => unreadable(position, "another file has its name"),
-        _ => disk(error),
-    })?;
+    let mut file = File::create_new(path).map_err(taken)?;
     let (mut length, mut piece) = (0, vec![0; 1 << 16]);
     loop {
         let read = entry.read(&mut piece).map_err(|error| unreadable(position, &error.kind().to_string()))?;
@@ -229,8 +238,11 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_is_unpacked_with_its_folders() {
         let (_deliveries, folder) =
-            received(zipped(&[("207/I1", b"one"), ("207/b/I2", b"two")])).await.unwrap();
+            received(zipped(&[("207/I1", b"one"), ("207/b/I2", b"two"), ("/etc/I3", b"three")]))
+                .await
+                .unwrap();
         assert_eq!(fs::read(folder.path().join("scans/207/b/I2")).unwrap(), b"two");
+        assert_eq!(fs::read(folder.path().join("scans/etc/I3")).unwrap(), b"three");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the zip itself is gone");
     }
 
@@ -240,8 +252,10 @@ mod tests {
         let bomb = vec![0; 3 << 20];
         for (zip, why) in [
             (zipped(&[("../DOE", b"x")]), "outside"),
-            (zipped(&[("/etc/DOE", b"x")]), "outside"),
             (zipped(&[("a/../../DOE", b"x")]), "outside"),
+            (zipped(&[("DOE/..", b"x")]), "no name"),
+            (zipped(&[("DOE", b"x"), ("DOE/I1", b"x")]), "another file"),
+            (zipped(&[]), "no files"),
             (zipped(&[(deep, b"x")]), "deep"),
             (zipped(&[("DOE", &bomb)]), "larger than"),
             (zipped(&[("a", b""), ("b", b""), ("c", b""), ("DOE", b"")]), "4 files"),

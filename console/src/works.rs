@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use async_trait::async_trait;
 use modiolus_pipeline::job::SliceRef;
-use modiolus_pipeline::{Digest, Plane, RunId};
+use modiolus_pipeline::{Digest, ModelVersion, Plane, RunId};
 
 pub use machine::Machine;
 pub(crate) use machine::SCANS;
@@ -30,4 +30,10 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// When the store fails.
     async fn learn_from(&self, slice: SliceRef, annotation: Digest) -> Result<()>;
+
+    /// Has a model draw the masks of these slices, beside whatever else there is to do.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn draw(&self, slices: Vec<SliceRef>, model: ModelVersion) -> Result<()>;
 }

@@ -4,6 +4,7 @@
 //! the network. They run in any order and beside each other.
 
 pub mod cluster;
+pub mod console;
 pub mod program;
 pub mod results;
 pub mod scans;

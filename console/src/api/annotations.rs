@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use modiolus_imaging::{Mask, png};
+use modiolus_imaging::{Mask, annotation as labelme, png};
 use modiolus_operations::objects;
 use modiolus_operations::start::now;
 use modiolus_pipeline::job::SliceRef;
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use super::pictures::{away, instance};
-use super::slices::is_there;
+use super::pictures::{FOR_EVER, away, instance};
+use super::slices::{find, is_there};
 use crate::app::{Console, Who};
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure, Said};
@@ -186,10 +186,34 @@ pub(crate) async fn mask(
     app: App,
     At((patient, slice, revision)): At<(PatientKey, SliceId, RevisionId)>,
 ) -> Answer<Response> {
+    let png = mask_of(&app, patient, slice, &revision).await?;
+    Ok(([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, FOR_EVER)], png).into_response())
+}
+
+async fn mask_of(app: &Console, patient: PatientKey, slice: SliceId, revision: &RevisionId) -> Answer<Bytes> {
     let key = ObjectKey::Revision(patient, slice, revision.clone());
     let found: Option<Revision> = objects::json_if_there(&*app.store, key).await?;
     let found = found.ok_or_else(|| Failure::missing(format!("revision {revision}")))?;
-    let png = objects::bytes(&*app.store, ObjectKey::Annotation(found.mask)).await?;
-    Ok(([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, "private, max-age=31536000, immutable")], png)
-        .into_response())
+    Ok(objects::bytes(&*app.store, ObjectKey::Annotation(found.mask)).await?)
+}
+
+/// A revision's mask as a labelme file, from which labelme makes the same mask again.
+#[utoipa::path(get, path = "/slices/{patient}/{slice}/revisions/{revision}/labelme.json", tag = "annotations",
+    params(("patient" = String, Path), ("slice" = String, Path), ("revision" = String, Path)),
+    responses((status = 200, content_type = "application/json", body = Object), (status = 404, body = Said)))]
+pub(crate) async fn labelme_file(
+    app: App,
+    At((patient, slice, revision)): At<(PatientKey, SliceId, RevisionId)>,
+) -> Answer<Response> {
+    let which = (patient.clone(), slice.clone());
+    let name = match find(&app, &which, None).await {
+        Ok((run, position)) => run.slices[position].name.clone(),
+        Err(_) => slice.to_string(),
+    };
+    let png = mask_of(&app, patient.clone(), slice, &revision).await?;
+    let file = away(move || {
+        let mask = png::decode_mask(&png).map_err(anyhow::Error::from)?;
+        Ok(labelme::write(&mask, &format!("{patient}_{name}.png")))
+    });
+    Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, FOR_EVER)], file.await?).into_response())
 }

@@ -1,11 +1,13 @@
 //! The JSON API, which the pages use themselves.
 
 pub(crate) mod annotations;
+pub(crate) mod comparison;
 pub(crate) mod models;
 pub(crate) mod pictures;
 pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod slices;
+pub(crate) mod work;
 
 use std::sync::Arc;
 

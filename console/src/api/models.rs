@@ -1,23 +1,25 @@
 //! Models: which there are, how each was judged, and which one runs use.
 
 use axum::Json;
+use axum::http::StatusCode;
 use modiolus_operations::models::{self, Version};
+use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::models::CurrentModel;
 use modiolus_pipeline::{ModelVersion, ObjectKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::App;
+use super::{App, comparison};
 use crate::app::Console;
-use crate::extract::At;
+use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure, Said};
 
 /// A version in a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Listed {
     #[schema(value_type = String)]
-    version: ModelVersion,
+    pub(crate) version: ModelVersion,
     /// Whether runs use it.
     current: bool,
     /// Its plan's name.
@@ -86,6 +88,47 @@ pub(crate) async fn whole(app: &Console, version: ModelVersion) -> Answer<Whole>
 async fn length(app: &Console, version: &ModelVersion) -> Answer<u64> {
     let length = app.store.length(&ObjectKey::Model(version.clone())).await?;
     length.ok_or_else(|| Failure::missing(format!("model {version}")))
+}
+
+/// The slices that people have annotated.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Drawing {
+    slices: usize,
+}
+
+/// Has a version draw the masks of all annotated slices, so that it can be compared.
+#[utoipa::path(post, path = "/models/{version}/draw", tag = "models", params(("version" = String, Path)),
+    responses((status = 202, body = Drawing), (status = 404, body = Said)))]
+pub(crate) async fn draw(app: App, At(version): At<ModelVersion>) -> Answer<(StatusCode, Json<Drawing>)> {
+    length(&app, &version).await?;
+    let annotated = comparison::annotated(&app).await?;
+    let slices: Vec<SliceRef> =
+        annotated.into_iter().map(|((patient, slice), _)| SliceRef { patient, slice }).collect();
+    let drawing = Drawing { slices: slices.len() };
+    app.works.draw(slices, version).await?;
+    Ok((StatusCode::ACCEPTED, Json(drawing)))
+}
+
+/// Beside which.
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct Beside {
+    /// The other version.
+    #[param(value_type = String)]
+    with: ModelVersion,
+}
+
+/// A version beside another on the slices that people have annotated: how far each mask is theirs.
+#[utoipa::path(get, path = "/models/{version}/comparison", tag = "models", params(("version" = String, Path), Beside),
+    responses((status = 200, body = comparison::Comparison), (status = 404, body = Said)))]
+pub(crate) async fn compare(
+    app: App,
+    At(version): At<ModelVersion>,
+    Asked(beside): Asked<Beside>,
+) -> Answer<Json<comparison::Comparison>> {
+    for version in [&version, &beside.with] {
+        length(&app, version).await?;
+    }
+    Ok(Json(comparison::compare(&app, version, beside.with).await?))
 }
 
 /// Which model runs use.

@@ -23,7 +23,7 @@ use crate::notes::Which;
 const THUMBNAIL_PX: usize = 224;
 
 /// What a name stands for never changes: a slice is named by its content, a mask by its model.
-const FOR_EVER: &str = "private, max-age=31536000, immutable";
+pub(crate) const FOR_EVER: &str = "private, max-age=31536000, immutable";
 
 /// Which model's.
 #[derive(Deserialize, IntoParams)]

@@ -58,6 +58,13 @@ pub(crate) struct Listed {
     pub(crate) annotation: Option<Annotated>,
 }
 
+impl Listed {
+    /// Whether somebody has said what the mask is.
+    pub(crate) fn is_final(&self) -> bool {
+        self.annotation.as_ref().is_some_and(|annotation| annotation.state.is_final())
+    }
+}
+
 /// The newest revision of a slice's mask.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Annotated {

@@ -18,7 +18,7 @@ use modiolus_pipeline::job::ingest::{Delivery, Submission};
 use modiolus_pipeline::job::preprocess::PreprocessJob;
 use modiolus_pipeline::job::{SliceRef, Wanted};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Digest, Message, Plane, RunId, Secret};
+use modiolus_pipeline::{Digest, Message, ModelVersion, Plane, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
 use modiolus_runtime::{CancellationToken, House, HouseError};
 use modiolus_store::{FolderStore, ObjectStore};
@@ -34,6 +34,9 @@ pub(crate) const SCANS: &str = "scans";
 
 /// What a delivery's run wants, in its folder: with it, a run that was interrupted goes on.
 const WANTED: &str = "wanted.json";
+
+/// How many slices one job draws.
+const SLICES_PER_JOB: usize = 16;
 
 /// This machine.
 pub struct Machine {
@@ -143,6 +146,25 @@ impl Works for Machine {
         let run = RunId::derived(&Digest::of_json(&manifest));
         let house = House::new(self.inner.store.clone()).with(PreprocessStage, 1);
         house.stopped_by(self.inner.stop.clone()).run(&run, &manifest, first, |_| ()).await?;
+        Ok(())
+    }
+
+    async fn draw(&self, slices: Vec<SliceRef>, model: ModelVersion) -> Result<()> {
+        let job =
+            |slices: &[SliceRef]| PreprocessJob::Slices { slices: slices.to_vec(), model: model.clone() };
+        let first: Vec<Message> =
+            slices.chunks(SLICES_PER_JOB).map(|slices| Message::new(&job(slices))).collect();
+        let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let Ok(_turn) = inner.turn.acquire().await else { return };
+            let run = RunId::derived(&Digest::of_json(&manifest));
+            let house = House::new(inner.store.clone()).with(PreprocessStage, inner.jobs);
+            let house = inner.network.with_infer(house, inner.jobs).stopped_by(inner.stop.clone());
+            if let Err(error) = house.run(&run, &manifest, first, |_| ()).await {
+                tracing::warn!(%run, "masks could not be drawn: {error}");
+            }
+        });
         Ok(())
     }
 }

@@ -3,10 +3,14 @@
 //! The masks are those of labelme's `shape_to_mask` (PIL's `ImageDraw` with `outline=1, fill=1`), pixel for pixel. A point
 //! `(x, y)` is cut to whole numbers towards zero, and whole numbers are pixel centres.
 
+mod write;
+
 use serde::Deserialize;
 
 use crate::grid::{GridError, MAX_SIDE, Mask};
 use crate::raster;
+
+pub use write::write;
 
 /// The largest annotation file, in bytes. labelme may embed the picture (`imageData`), which is skipped unread.
 pub const MAX_BYTES: usize = 64 << 20;

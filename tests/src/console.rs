@@ -1,0 +1,149 @@
+//! The review page as a browser or a script meets it.
+
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::cluster::free_address;
+use crate::{Process, modiolus};
+
+/// A running review page; ended when the value is dropped.
+pub struct Console {
+    address: String,
+    agent: Agent,
+    csrf: String,
+    process: Option<Process>,
+}
+
+impl Console {
+    /// Starts one over a store and waits until it answers.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn start(store: &Path) -> Self {
+        let address = free_address().to_string();
+        let mut command = modiolus();
+        command.args(["serve", "--listen", &address, "--store"]).arg(store).env("USER", "ada");
+        let mut process = Process::start(&mut command);
+        let agent = Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0).build();
+        let agent = agent.new_agent();
+        let url = format!("http://{address}/api/v1/session");
+        let answers = process.watch(|| agent.get(&url).call().is_ok());
+        assert!(answers, "{}", process.finish());
+        let session: Value =
+            agent.get(&url).call().expect("it answers").body_mut().read_json().expect("JSON");
+        let csrf = session["csrf"].as_str().expect("a token").to_owned();
+        Self { address, agent, csrf, process: Some(process) }
+    }
+
+    /// Where it is.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The answer to a request without a body.
+    ///
+    /// # Panics
+    /// When it can't be reached.
+    pub fn get(&self, path: &str) -> Response<Body> {
+        self.agent.get(self.url(path)).call().expect("the console can be reached")
+    }
+
+    /// The JSON at a path below `/api/v1`, which has to be there.
+    ///
+    /// # Panics
+    /// When it isn't.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Value {
+        let mut answer = self.get(&format!("/api/v1/{path}"));
+        assert_eq!(answer.status().as_u16(), 200, "{path}: {:?}", answer.body_mut().read_to_string());
+        answer.body_mut().read_json().expect("JSON")
+    }
+
+    /// The bytes at a path below `/api/v1`, which have to be there.
+    ///
+    /// # Panics
+    /// When they aren't.
+    #[track_caller]
+    pub fn bytes(&self, path: &str) -> Vec<u8> {
+        let mut answer = self.get(&format!("/api/v1/{path}"));
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        answer.body_mut().read_to_vec().expect("a body")
+    }
+
+    /// What comes of a change: status and JSON (null where there is none).
+    ///
+    /// # Panics
+    /// When it can't be reached.
+    pub fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+        self.send_as(&self.csrf, method, path, kind, body)
+    }
+
+    /// The same with another token.
+    ///
+    /// # Panics
+    /// When it can't be reached.
+    pub fn send_as(&self, csrf: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+        let url = self.url(&format!("/api/v1/{path}"));
+        let request = match method {
+            "PUT" => self.agent.put(url),
+            _ => self.agent.post(url),
+        };
+        let request = request.header("X-CSRF", csrf).header("Content-Type", kind);
+        let mut answer = request.send(body).expect("the console can be reached");
+        let json = answer.body_mut().read_json().unwrap_or(Value::Null);
+        (answer.status().as_u16(), json)
+    }
+
+    /// Waits until a run is done; what it is then.
+    ///
+    /// # Panics
+    /// When the console ends before.
+    pub fn done(&mut self, run: &str) -> Value {
+        let mut process = self.process.take().expect("it runs");
+        let mut last = Value::Null;
+        let ended = process.watch(|| {
+            last = self.json(&format!("runs/{run}"));
+            last["state"] == "done"
+        });
+        self.process = Some(process);
+        assert!(ended, "{last}");
+        last
+    }
+
+    /// Tells it to stop and waits for its end; all that it said.
+    ///
+    /// # Panics
+    /// When it ends with a failure.
+    pub fn stop(mut self) -> String {
+        let process = self.process.take().expect("it runs");
+        process.terminate();
+        process.finish().with_code(0).stderr
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+}
+
+/// A zip of these files.
+///
+/// # Panics
+/// Never: it is written into memory.
+pub fn zipped<'a>(files: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        zip.start_file(name, SimpleFileOptions::default()).expect("memory");
+        zip.write_all(&bytes).expect("memory");
+    }
+    zip.finish().expect("memory").into_inner()
+}
