@@ -13,7 +13,7 @@ import { Stage } from "./stage.js";
 import { tools } from "./tools.js";
 import { ViewControls } from "./view-controls.js";
 
-const mayAnnotate = byId("tools").dataset.mayAnnotate === "true";
+const mayAnnotate = byId("tools").dataset.role !== "viewer";
 const run = new URLSearchParams(location.search).get("run");
 export const stage = new Stage(byId("canvas"));
 export const desk = new Desk(stage, { changed, saving });
