@@ -73,7 +73,7 @@ function made(index) {
   const { left, top } = placeOf(places, index);
   const picture = element("img", { src: image(slice), alt: "", decoding: "async", loading: "lazy", draggable: false });
   const score = slice.array_score === null || slice.array_score === undefined ? "" : Number(slice.array_score).toFixed(2);
-  const caption = element("span", { className: "caption" }, element("span", {}, `${slice.patient} · ${slice.name ?? slice.slice}`), element("span", {}, score));
+  const caption = element("span", { className: "caption" }, element("span", {}, `${slice.name} · ${slice.patient}`), element("span", {}, score));
   const tile = element("div", { className: "tile", id: `tile-${index}`, role: "option", data: { index } },
     element("span", { className: "frame" }, picture, element("span", { className: "answer" }), caption));
   Object.assign(tile.style, { left: `${left}px`, top: `${top}px`, width: `${places.tile.width}px`, height: `${places.tile.height}px` });

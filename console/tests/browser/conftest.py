@@ -90,7 +90,9 @@ def browser():
 @pytest.fixture
 def new_page(browser, request):
     """Makes pages; at the end none of them may have complained, unless the test says which words it expects."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
+    # Pages close before their server stops: made after it, they go first.
+    for server in {"server", "empty_server"} & set(request.fixturenames):
+        request.getfixturevalue(server)
     contexts, complaints = [], []
 
     def make(**options):

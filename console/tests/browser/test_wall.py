@@ -22,15 +22,15 @@ def test_filters_narrow_the_wall_and_stay_in_the_address(wall_page, slices):
     page = wall_page.page
     patient = slices[0]["patient"]
     wall_page.press("1")
-    page.get_by_label("Patient").select_option(patient)
+    page.locator("#patient").select_option(patient)
     own = [one for one in slices if one["patient"] == patient]
     expect(page.locator("#count")).to_contain_text(f"{len(own)} slice")
-    page.get_by_label("Answer").select_option("clear")
+    page.locator("#answer").select_option("clear")
     expect(page.locator("#count")).to_contain_text("1 slice: 1 clear")
     assert f"patient={patient}" in page.url and "triage=clear" in page.url
     page.reload()
     expect(page.locator("#count")).to_contain_text("1 slice: 1 clear")
-    page.get_by_label("Answer").select_option("unsure")
+    page.locator("#answer").select_option("unsure")
     expect(page.locator("#count")).to_contain_text("No slice here")
 
 
@@ -42,7 +42,7 @@ def test_enter_opens_the_selected_slice(wall_page, slices):
 def test_a_patients_contact_sheet_is_saved_as_a_picture(wall_page, slices, tmp_path):
     page = wall_page.page
     patient = slices[0]["patient"]
-    page.get_by_label("Patient").select_option(patient)
+    page.locator("#patient").select_option(patient)
     own = [one for one in slices if one["patient"] == patient]
     expect(page.locator("#count")).to_contain_text(f"{len(own)} slice")
     with page.expect_download() as download:
