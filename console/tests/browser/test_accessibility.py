@@ -17,7 +17,7 @@ def test_no_page_breaks_a_rule(new_page, server, run, slices, shot, scheme):
     page = new_page(color_scheme=scheme)
     model = server.get("models")
     first = f"/slices/{slices[0]['patient']}/{slices[0]['slice']}?run={run}"
-    paths = {"runs": "/runs", "run": f"/runs/{run}", "wall": f"/runs/{run}/wall", "slice": first, "models": "/models", "help": "/help"}
+    paths = {"runs": "/runs", "run": f"/runs/{run}", "wall": f"/runs/{run}/wall", "slice": first, "models": "/models", "work": "/work", "help": "/help"}
     if model:
         paths["model"] = f"/models/{model[0]['version']}"
     for name, path in paths.items():
