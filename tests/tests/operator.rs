@@ -162,6 +162,32 @@ fn a_name_belongs_to_one_delivery_and_files_of_another_client_are_found() {
     Finished::failure(&mut site.modiolus(&nothing), &["spelt right"]);
 }
 
+#[test]
+fn a_run_that_nobody_works_on_is_cancelled_at_once_and_can_be_submitted_again() {
+    let Some(site) = Site::open() else { return };
+    site.phantoms("2", "150");
+    let submitted = site.json(&SUBMIT);
+    let run = submitted["run"].as_str().unwrap();
+    let chunks = usize::try_from(site.json(&["status", run])["chunks"].as_u64().unwrap()).unwrap();
+    let mut watch = Process::start(&mut site.modiolus(&["watch", run]));
+    assert!(watch.watch(|| true));
+    assert_eq!(site.json(&["cancel", run])["cancelled"], chunks);
+    watch.finish().with_code(1).saying(&["was cancelled"]);
+
+    let status = site.json(&["status", run]);
+    assert_eq!((&status["state"], &status["chunks_done"]), (&"cancelled".into(), &0.into()));
+    assert_eq!((&status["cancelled"], &status["failed"]), (&chunks.into(), &Value::Array(vec![])));
+    assert_eq!(site.json(&["status"])[0]["state"], "cancelled");
+    Finished::failure(&mut site.modiolus(&["fetch", run, "--output", "result"]), &["was cancelled"]);
+    assert_eq!(site.json(&["cancel", run])["cancelled"], chunks, "twice is harmless");
+    Finished::failure(&mut site.modiolus(&["cancel", "r-nobody"]), &["no run r-nobody"]);
+
+    assert_eq!(site.json(&SUBMIT)["done"], false);
+    let status = site.json(&["status", run]);
+    assert_eq!((&status["state"], &status["cancelled"]), (&"running".into(), &0.into()));
+    assert_eq!(site.letters(Queue::Work(StageName::Ingest), 2 * chunks).len(), 2 * chunks);
+}
+
 fn dead_letter(file: u32) -> Envelope {
     let wanted = Wanted { plane: Plane::CORONAL, model: None };
     let job = FilterJob { index: "ingest-0".parse().unwrap(), files: vec![file], wanted };

@@ -18,6 +18,8 @@ pub(crate) enum ClusterCommand {
     Watch(Watch),
     /// Bring the results of a run from a cluster
     Fetch(Fetch),
+    /// Cancel a run of a cluster, or a training: what is not done yet is not begun any more
+    Cancel(Cancel),
     /// List, show, replay or drop the jobs that a cluster has given up
     Dead(Dead),
     /// Find out what is wrong with a cluster, and what to do
@@ -108,6 +110,20 @@ pub(crate) struct Fetch {
     #[arg(long)]
     pub(crate) keep_patient_ids: bool,
     /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus cancel july\n\n\
+    Jobs that work at this moment are done to their end. What is done stays done: submitted again, the run goes on.")]
+pub(crate) struct Cancel {
+    /// The run, or a training
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunId,
+    /// Print what was cancelled as JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

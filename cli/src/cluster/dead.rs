@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use futures::future::try_join_all;
 use modiolus_broker::{Broker, Letter};
 use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER};
@@ -166,6 +167,8 @@ async fn replay(
         let is_done = objects::json_if_there::<Marker>(store, marker.clone()).await;
         // A duplicate of a job that is done: it stays done.
         if !matches!(is_done, Ok(Some(Marker { outcome: Outcome::Done, .. }))) {
+            // Where workers look for what is left half done.
+            store.put(ObjectKey::RunUnfinished(run.clone()), Bytes::new()).await?;
             for key in [marker, ObjectKey::ChunkDone(run.clone(), chunk), ObjectKey::RunDone(run)] {
                 store.delete(&key).await?;
             }

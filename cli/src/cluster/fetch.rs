@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use modiolus_operations::runs::RunState;
+use modiolus_operations::runs::{RunState, State};
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, ObjectKey, RunId, Secret};
@@ -65,8 +65,12 @@ async fn outcome(
     store: Arc<dyn ObjectStore>,
     run: &RunId,
 ) -> Result<RunOutcome> {
-    if let Some(outcome) = objects::json_if_there(&*store, ObjectKey::RunDone(run.clone())).await? {
-        return Ok(outcome);
+    let state = RunState::read(&*store, run).await?.map(|run| run.state);
+    if state == Some(State::Cancelled) {
+        bail!("{run} was cancelled: submit it again, and fetch it when it is done");
+    }
+    if state == Some(State::Done) {
+        return objects::json(&*store, ObjectKey::RunDone(run.clone())).await;
     }
     let broker = configuration.open_broker(USER).await?;
     let cluster = Cluster { broker, store };

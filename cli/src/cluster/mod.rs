@@ -3,6 +3,7 @@
 //! Nothing here is needed while a run works: a command that is killed is started again, and goes on.
 
 pub(crate) mod arguments;
+mod cancel;
 mod dead;
 mod doctor;
 mod fetch;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: &ClusterCommand, network: Option<&dyn Network>) -> Re
         ClusterCommand::Status(options) => block_on(status::status(options)),
         ClusterCommand::Watch(options) => block_on(watch::watch(options)),
         ClusterCommand::Fetch(options) => block_on(fetch::fetch(options)),
+        ClusterCommand::Cancel(options) => block_on(cancel::cancel(options)),
         ClusterCommand::Dead(options) => block_on(dead::dead(options)),
         ClusterCommand::Doctor(options) => block_on(doctor::doctor(options)),
     }

@@ -88,6 +88,9 @@ async fn one(store: &dyn ObjectStore, run: &RunId, json: bool) -> Result<()> {
         row(&format!("{stage} jobs ended"), ended.to_string());
     }
     row("jobs given up", state.failed.len().to_string());
+    if state.state == State::Cancelled {
+        row("jobs cancelled", state.cancelled.to_string());
+    }
     table.print()?;
     show_failed(&state.failed)
 }
@@ -113,6 +116,7 @@ fn word(state: State) -> &'static str {
         State::NotStarted => "not started: submit again",
         State::Running => "running",
         State::Done => "done",
+        State::Cancelled => "cancelled: submitted again, it goes on",
     }
 }
 

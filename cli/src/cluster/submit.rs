@@ -76,8 +76,11 @@ pub(crate) fn joins(cluster: &Cluster) -> Joins {
     Joins::new(cluster.store.clone(), Arc::new(cluster.broker.clone()))
 }
 
-/// A job that was given up is a failure of the command that waited for it.
+/// A job that was given up or cancelled is a failure of the command that waited for it.
 pub(crate) fn ended_well(run: &RunId, failed: &[FailedJob]) -> Result<()> {
+    if failed.iter().any(FailedJob::is_cancelled) {
+        bail!("{run} was cancelled: submitted again, it goes on");
+    }
     match failed.len() {
         0 => Ok(()),
         n => bail!("{n} jobs of {run} were given up: see `modiolus status {run}` and `modiolus dead list`"),

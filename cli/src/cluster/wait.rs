@@ -52,7 +52,9 @@ impl<'a> Listener<'a> {
                     None => self.events = None,
                     Some(Some(notice)) if run_of(&notice) == run => {
                         show(&notice);
-                        if let Notice::RunDone { outcome, .. } = notice {
+                        if let Notice::RunDone { outcome, .. } = notice
+                            && joins.holds(run, &outcome).await?
+                        {
                             return Ok(outcome);
                         }
                     }

@@ -44,7 +44,9 @@ pub(crate) async fn watch(options: &Watch) -> Result<()> {
         .await?;
     printed?;
     view.finish();
-    terminal::say(&format!("{run} is done."));
+    if !outcome.is_cancelled() {
+        terminal::say(&format!("{run} is done."));
+    }
     cluster.broker.close().await;
     ended_well(run, &outcome.failed)
 }

@@ -1,6 +1,6 @@
 //! How far a run is, read from the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use modiolus_pipeline::job::ingest::Submission;
@@ -34,6 +34,8 @@ pub struct RunState {
     pub chunks_done: usize,
     /// The jobs that were given up, of the chunks that are done.
     pub failed: Vec<FailedJob>,
+    /// The jobs that were not begun since the run was cancelled, as far as they were known.
+    pub cancelled: usize,
 }
 
 /// Where a run stands.
@@ -46,6 +48,8 @@ pub enum State {
     Running,
     /// All its jobs are done or given up.
     Done,
+    /// Somebody cancelled it. Submitted again, it goes on.
+    Cancelled,
 }
 
 impl RunState {
@@ -73,6 +77,7 @@ impl RunState {
             chunks: chunks.unwrap_or_default(),
             chunks_done: 0,
             failed: Vec::new(),
+            cancelled: 0,
         };
         if chunks.is_some() {
             of.look(store).await?;
@@ -81,14 +86,28 @@ impl RunState {
     }
 
     async fn look(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        let is_cancelled = store.length(&ObjectKey::RunCancelled(self.run.clone())).await?.is_some();
         let outcome: Option<RunOutcome> =
             objects::json_if_there(store, ObjectKey::RunDone(self.run.clone())).await?;
-        if let Some(outcome) = outcome {
-            (self.state, self.chunks_done, self.failed) = (State::Done, self.chunks, outcome.failed);
-            return Ok(());
+        // That it ended by being cancelled counts no longer where it was submitted again.
+        match outcome.filter(|outcome| is_cancelled || !outcome.is_cancelled()) {
+            Some(outcome) => {
+                self.state = if outcome.is_cancelled() { State::Cancelled } else { State::Done };
+                let cancelled = outcome.failed.iter().filter(|job| job.is_cancelled());
+                let open: BTreeSet<u32> = cancelled.map(|job| job.chunk).collect();
+                self.chunks_done = self.chunks - open.len();
+                self.count(outcome.failed);
+                Ok(())
+            }
+            None => {
+                self.state = if is_cancelled { State::Cancelled } else { State::Running };
+                self.look_at_chunks(store).await
+            }
         }
+    }
+
+    async fn look_at_chunks(&mut self, store: &dyn ObjectStore) -> Result<()> {
         let done = store.list(Bucket::Runs, &chunks_done_prefix(&self.run)).await?;
-        (self.state, self.chunks_done) = (State::Running, done.len());
         let chunks = done.iter().filter_map(|path| path.rsplit('/').next()?.parse().ok());
         let reads: Vec<Read> =
             chunks.map(|chunk| Read::whole(ObjectKey::ChunkDone(self.run.clone(), chunk))).collect();
@@ -96,11 +115,19 @@ impl RunState {
             // One that was torn is written again by the next who looks.
             if let Fetched::Found(object) = fetched?
                 && let Ok(failed) = serde_json::from_slice::<Vec<FailedJob>>(&object.bytes)
+                && !failed.iter().any(FailedJob::is_cancelled)
             {
-                self.failed.extend(failed);
+                self.chunks_done += 1;
+                self.count(failed);
             }
         }
         Ok(())
+    }
+
+    fn count(&mut self, failed: Vec<FailedJob>) {
+        let (cancelled, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(FailedJob::is_cancelled);
+        self.cancelled += cancelled.len();
+        self.failed.extend(failed);
     }
 }
 

@@ -14,7 +14,8 @@ use modiolus_store::ObjectStore;
 use crate::objects;
 
 /// Writes a run's manifest and publishes the first job (`first`, in the order of the manifest's chunks) of each chunk whose
-/// first job has not ended yet. The outcome, if the run is done already.
+/// first job has not ended yet; of a run that was cancelled, of each chunk that is not done, from which all else follows. The
+/// outcome, if the run is done already.
 pub async fn start(
     store: &dyn ObjectStore,
     broker: &dyn Broker,
@@ -30,18 +31,45 @@ pub async fn start(
         }
         before => before.is_some(),
     };
+    let reopened = joins.reopen(run).await?;
     if let Some(outcome) = joins.outcome(run).await? {
         return Ok(Some(outcome));
     }
     if !begun {
         store.put(key, serde_json::to_vec(manifest)?.into()).await?;
     }
-    let letters = letters(store, run, first, begun).await?;
+    let all = (0u32..).zip(first);
+    let letters: Vec<_> = match &reopened {
+        Some(open) => all.filter(|(chunk, _)| open.contains(chunk)).map(|first| letter(run, first)).collect(),
+        None if begun => letters(store, run, all.collect()).await?,
+        None => all.map(|first| letter(run, first)).collect(),
+    };
     if letters.is_empty() {
         return Ok(joins.sweep(run).await?);
     }
     broker.publish_all(letters).await?;
+    if reopened.is_some() {
+        joins.reopened(run).await?;
+    }
     Ok(None)
+}
+
+fn letter(run: &RunId, (chunk, message): (u32, Message)) -> (Queue, Letter) {
+    let scope = Scope { run: run.clone(), chunk };
+    (Queue::Work(message.stage), Letter::new(Envelope::new(scope, message).encode()))
+}
+
+/// Cancels a run: what is not done yet is not begun any more. How it ended. Started again, it goes on.
+///
+/// # Errors
+/// When there is no such run, it is done already, or the store fails.
+pub async fn cancel(joins: &Joins, run: &RunId) -> Result<RunOutcome> {
+    let outcome = joins.cancel(run).await?;
+    let outcome = outcome.with_context(|| format!("there is no run {run}, or none that was started"))?;
+    if !outcome.is_cancelled() {
+        bail!("{run} is done already: nothing is left to cancel");
+    }
+    Ok(outcome)
 }
 
 /// Writes down what was submitted, unless the run is there already: then it was written before.
@@ -76,24 +104,16 @@ pub fn now() -> i64 {
 async fn letters(
     store: &dyn ObjectStore,
     run: &RunId,
-    first: Vec<Message>,
-    begun: bool,
+    first: Vec<(u32, Message)>,
 ) -> Result<Vec<(Queue, Letter)>> {
-    let marker = |(chunk, message): (u32, &Message)| {
-        Read::first(ObjectKey::Marker(run.clone(), chunk, message.id.clone()), 0)
+    let marker = |(chunk, message): &(u32, Message)| {
+        Read::first(ObjectKey::Marker(run.clone(), *chunk, message.id.clone()), 0)
     };
-    let ended = match begun {
-        true => store.get_many(&(0..).zip(&first).map(marker).collect::<Vec<_>>()).await,
-        false => first.iter().map(|_| Ok(Fetched::Missing)).collect(),
-    };
+    let ended = store.get_many(&first.iter().map(marker).collect::<Vec<_>>()).await;
     let mut letters = Vec::new();
-    for ((chunk, message), ended) in (0..).zip(first).zip(ended) {
+    for (first, ended) in first.into_iter().zip(ended) {
         if ended? == Fetched::Missing {
-            let queue = Queue::Work(message.stage);
-            letters.push((
-                queue,
-                Letter::new(Envelope::new(Scope { run: run.clone(), chunk }, message).encode()),
-            ));
+            letters.push(letter(run, first));
         }
     }
     Ok(letters)
@@ -106,7 +126,7 @@ mod tests {
     use modiolus_broker::InProcess;
     use modiolus_pipeline::job::Wanted;
     use modiolus_pipeline::job::ingest::IngestJob;
-    use modiolus_pipeline::{Digest, Marker, Outcome, Plane, StageName};
+    use modiolus_pipeline::{Digest, JobId, Marker, Outcome, Plane, StageName};
     use modiolus_store::MemoryStore;
 
     use super::*;
@@ -138,6 +158,46 @@ mod tests {
         store.put(marker(1), done.into()).await.unwrap();
         assert_eq!(start().await.unwrap(), Some(RunOutcome::default()), "nobody had said that it is done");
         assert_eq!(broker.waiting(queue), 3);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_that_is_started_again_gets_the_first_jobs_of_all_chunks_that_are_not_done() {
+        let (store, broker) = (Arc::new(MemoryStore::new()), Arc::new(InProcess::new()));
+        let joins = Joins::new(store.clone(), broker.clone());
+        let (run, manifest, first) = run();
+        let start = || start(&*store, &*broker, &joins, &run, &manifest, first.clone());
+        start().await.unwrap();
+        let end = async |followers: Vec<JobId>| {
+            let (scope, job) = (Scope { run: run.clone(), chunk: 0 }, &first[0].id);
+            let marker = Marker { outcome: Outcome::Done, followers };
+            let json = serde_json::to_vec(&marker).unwrap();
+            store.put(ObjectKey::Marker(run.clone(), 0, job.clone()), json.into()).await.unwrap();
+            joins.ended(&scope, job, marker).await.unwrap();
+        };
+        end(vec!["filter-1".parse().unwrap()]).await;
+        assert!(cancel(&joins, &run).await.unwrap().is_cancelled());
+        assert_eq!(start().await.unwrap(), None);
+        assert_eq!(
+            broker.waiting(Queue::Work(StageName::Ingest)),
+            4,
+            "what follows is published by the first"
+        );
+        assert_eq!(joins.is_cancelled(&run).await, Ok(false));
+        assert_eq!(start().await.unwrap(), None);
+        assert_eq!(broker.waiting(Queue::Work(StageName::Ingest)), 5, "the second chunk's has not ended");
+    }
+
+    #[tokio::test]
+    async fn only_a_run_that_is_not_done_can_be_cancelled() {
+        let (store, broker) = (Arc::new(MemoryStore::new()), Arc::new(InProcess::new()));
+        let joins = Joins::new(store.clone(), broker.clone());
+        let (run, manifest, _) = run();
+        let error = cancel(&joins, &run).await.unwrap_err();
+        assert!(error.to_string().contains("no run r-1"), "{error}");
+        let none = RunManifest { chunks: vec![], ..manifest };
+        start(&*store, &*broker, &joins, &run, &none, vec![]).await.unwrap();
+        let error = cancel(&joins, &run).await.unwrap_err();
+        assert!(error.to_string().contains("done already"), "{error}");
     }
 
     #[tokio::test]

@@ -127,6 +127,8 @@ pub enum ObjectKey {
     RunDone(RunId),
     /// A run that some worker has begun and none has ended: where those look who complete what was left half done.
     RunUnfinished(RunId),
+    /// A run that somebody has cancelled. While it is there, none of the run's jobs is begun.
+    RunCancelled(RunId),
 }
 
 impl ObjectKey {
@@ -157,7 +159,8 @@ impl ObjectKey {
             | Self::Marker(..)
             | Self::ChunkDone(..)
             | Self::RunDone(_)
-            | Self::RunUnfinished(_) => Bucket::Runs,
+            | Self::RunUnfinished(_)
+            | Self::RunCancelled(_) => Bucket::Runs,
         }
     }
 
@@ -198,6 +201,7 @@ impl ObjectKey {
             Self::ChunkDone(run, chunk) => format!("{}{chunk:06}", chunks_done_prefix(run)),
             Self::RunDone(run) => format!("{run}/done.json"),
             Self::RunUnfinished(run) => format!("{UNFINISHED_PREFIX}{run}"),
+            Self::RunCancelled(run) => format!("{run}/cancelled"),
         }
     }
 }

@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use modiolus_broker::{Broker, InProcess, Letter};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::key::chunks_done_prefix;
 use modiolus_pipeline::topology::{Queue, RETRY_DELAYS};
-use modiolus_pipeline::{
-    Bucket, Envelope, Fetched, Message, ObjectKey, Read, RunId, Scope, Stage, StageError,
-};
+use modiolus_pipeline::{Envelope, Fetched, Message, ObjectKey, Read, RunId, Scope, Stage, StageError};
 use modiolus_store::{ObjectStore, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -106,15 +103,16 @@ impl House {
         if !same || !self.is_same_or_new(run, manifest).await? {
             return Err(HouseError::OtherRun(run.clone()));
         }
+        self.joins.reopen(run).await?;
         if let Some(outcome) = self.joins.outcome(run).await? {
             return Ok(Some(outcome));
         }
         let json = serde_json::to_vec(manifest).expect("a vocabulary type always has a JSON form");
         self.store.put(ObjectKey::Run(run.clone()), json.into()).await?;
-        let done = self.store.list(Bucket::Runs, &chunks_done_prefix(run)).await?;
+        let open = self.joins.open_chunks(run, first.len()).await?;
         let mut letters = vec![];
         for (chunk, message) in (0u32..).zip(first) {
-            if done.binary_search(&ObjectKey::ChunkDone(run.clone(), chunk).path()).is_err() {
+            if open.contains(&chunk) {
                 let (queue, scope) = (Queue::Work(message.stage), Scope { run: run.clone(), chunk });
                 letters.push((queue, Letter::new(Envelope::new(scope, message).encode())));
             }
@@ -123,6 +121,7 @@ impl House {
             return Ok(self.joins.sweep(run).await?);
         }
         self.broker.publish_all(letters).await.map_err(|error| HouseError::Halted(error.into()))?;
+        self.joins.reopened(run).await?;
         Ok(None)
     }
 
@@ -157,7 +156,8 @@ impl House {
                 Some(error) = halted.recv() => break Err(HouseError::Halted(error)),
                 event = events.next() => match event.as_deref().and_then(Notice::decode) {
                     Some(Notice::Progress(event)) if event.scope.run == *run => on_event(event),
-                    Some(Notice::RunDone { run: done, outcome }) if done == *run => break Ok(outcome),
+                    Some(Notice::RunDone { run: done, outcome })
+                        if done == *run && self.joins.holds(run, &outcome).await? => break Ok(outcome),
                     _ => {}
                 },
             }

@@ -3,8 +3,14 @@
 //! Whoever ends a job from which nothing follows looks. It reads only what it doesn't know yet, first one marker, then two,
 //! four and so on, and stops at the first that is missing. So a process reads each marker at most once and misses one per
 //! look: a run of n jobs costs in the order of n reads, without a list, a counter or a lock.
+//!
+//! Only what never changes is remembered: that a job, a chunk or a run was done. One that was given up may be replayed, one
+//! that was cancelled taken up again: those are read anew by whoever looks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod cancel;
+mod known;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -17,14 +23,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Notice;
+use cancel::Live;
+use known::{Known, Look};
 
 /// How many runs are remembered at a time.
 const RUNS_KEPT: usize = 64;
 
-/// How many markers are read at once.
+/// How many objects are read at once.
 const MOST_READS: usize = 256;
 
-/// A job that was given up.
+/// The code of a job that was not done since its run was cancelled. That a chunk or a run ended so counts only while
+/// [`ObjectKey::RunCancelled`] is there: once it is gone, they are open again.
+const CANCELLED: &str = "cancelled";
+
+/// A job that was given up, or not done since its run was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FailedJob {
     /// The chunk that it belongs to.
@@ -37,11 +49,29 @@ pub struct FailedJob {
     pub message: String,
 }
 
+impl FailedJob {
+    fn cancelled(chunk: u32, job: JobId) -> Self {
+        Self { chunk, job, code: CANCELLED.into(), message: "the run was cancelled".into() }
+    }
+
+    /// Whether it was not done since its run was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.code == CANCELLED
+    }
+}
+
 /// How a run ended: the body of [`ObjectKey::RunDone`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunOutcome {
-    /// The jobs that were given up, by chunk; all others are done.
+    /// The jobs that were given up or cancelled, by chunk; all others are done.
     pub failed: Vec<FailedJob>,
+}
+
+impl RunOutcome {
+    /// Whether the run was cancelled before all of it was done.
+    pub fn is_cancelled(&self) -> bool {
+        self.failed.iter().any(FailedJob::is_cancelled)
+    }
 }
 
 /// Finds out what is complete, and remembers what it has read. One per process serves all its workers.
@@ -49,25 +79,22 @@ pub struct Joins {
     store: Arc<dyn ObjectStore>,
     broker: Arc<dyn Broker>,
     runs: Mutex<HashMap<RunId, Arc<Known>>>,
+    live: Live,
 }
 
-/// What this process knows of a run.
-struct Known {
-    chunks: Vec<JobId>,
-    ends: Mutex<Ends>,
-}
-
-#[derive(Default)]
-struct Ends {
-    markers: HashMap<u32, HashMap<JobId, Marker>>,
-    chunks: BTreeMap<u32, Vec<FailedJob>>,
-    run_is_done: bool,
+/// What a look does with a job that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// It waits for it.
+    Waits,
+    /// It counts it as ended: the run is cancelled.
+    Cancels,
 }
 
 impl Joins {
     /// Joins over a store; what is complete is told on the broker's stream.
     pub fn new(store: Arc<dyn ObjectStore>, broker: Arc<dyn Broker>) -> Self {
-        Self { store, broker, runs: Mutex::default() }
+        Self { store, broker, runs: Mutex::default(), live: Live::default() }
     }
 
     /// Takes note of a job's marker, which lies in the store already. If nothing follows from the job, looks whether its
@@ -81,8 +108,8 @@ impl Joins {
             return Ok(());
         };
         let is_leaf = marker.followers.is_empty();
-        run.note(scope.chunk, [(job.clone(), marker)]);
-        if is_leaf && self.chunk_is_done(scope, &run).await? {
+        run.note(scope.chunk, job, marker);
+        if is_leaf && self.chunk_is_done(scope, &run, Open::Waits).await? {
             self.run_is_done(&scope.run, &run).await?;
         }
         Ok(())
@@ -99,21 +126,28 @@ impl Joins {
             return Ok(Some(outcome));
         }
         for chunk in (0u32..).take(known.chunks.len()) {
-            if !self.chunk_is_done(&Scope { run: run.clone(), chunk }, &known).await? {
+            let scope = Scope { run: run.clone(), chunk };
+            let is_told = known.is_done(chunk) || self.chunks_done(run, &[chunk]).await? != [None];
+            if !is_told && !self.chunk_is_done(&scope, &known, Open::Waits).await? {
                 return Ok(None);
             }
         }
         self.run_is_done(run, &known).await
     }
 
-    /// [`Self::sweep`] for each run that some worker has begun and none has ended.
+    /// [`Self::sweep`] for each run that some worker has begun and none has ended. Of one that was cancelled, the rest is
+    /// ended: who cancelled it may have died.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn sweep_unfinished(&self) -> Result<(), StoreError> {
         for path in self.store.list(Bucket::Runs, UNFINISHED_PREFIX).await? {
             let Ok(run) = path[UNFINISHED_PREFIX.len()..].parse::<RunId>() else { continue };
-            if self.sweep(&run).await?.is_some() {
+            let outcome = match self.sweep(&run).await? {
+                None if self.is_cancelled(&run).await? => self.end(&run).await?,
+                outcome => outcome,
+            };
+            if outcome.is_some() {
                 self.store.delete(&ObjectKey::RunUnfinished(run)).await?;
             }
         }
@@ -125,7 +159,33 @@ impl Joins {
     /// # Errors
     /// When the store fails.
     pub async fn outcome(&self, run: &RunId) -> Result<Option<RunOutcome>, StoreError> {
-        self.read(ObjectKey::RunDone(run.clone())).await
+        let outcome: Option<RunOutcome> = self.read(ObjectKey::RunDone(run.clone())).await?;
+        match outcome {
+            Some(outcome) if self.holds(run, &outcome).await? => Ok(Some(outcome)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether what was told of a run's end holds: one that was cancelled may have been opened again since.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn holds(&self, run: &RunId, outcome: &RunOutcome) -> Result<bool, StoreError> {
+        Ok(!outcome.is_cancelled() || self.is_cancelled(run).await?)
+    }
+
+    /// The chunks of a run (of so many) that are not done.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open_chunks(&self, run: &RunId, chunks: usize) -> Result<BTreeSet<u32>, StoreError> {
+        let all: Vec<u32> = (0u32..).take(chunks).collect();
+        let mut open = BTreeSet::new();
+        for some in all.chunks(MOST_READS) {
+            let done = self.chunks_done(run, some).await?;
+            open.extend(some.iter().zip(done).filter(|(_, done)| done.is_none()).map(|(chunk, _)| chunk));
+        }
+        Ok(open)
     }
 
     async fn known(&self, run: &RunId) -> Result<Option<Arc<Known>>, StoreError> {
@@ -141,68 +201,100 @@ impl Joins {
             // What is forgotten is only read again.
             runs.clear();
         }
-        let known = || Arc::new(Known { chunks: manifest.chunks, ends: Mutex::default() });
-        Ok(Some(runs.entry(run.clone()).or_insert_with(known).clone()))
+        Ok(Some(runs.entry(run.clone()).or_insert_with(|| Arc::new(Known::new(manifest.chunks))).clone()))
     }
 
-    async fn chunk_is_done(&self, scope: &Scope, run: &Known) -> Result<bool, StoreError> {
-        let chunk = scope.chunk;
-        let Some(first) = run.chunks.get(chunk as usize) else { return Ok(false) };
-        let mut limit = 1;
-        let failed = loop {
-            let missing = match run.look(chunk, first, limit) {
+    async fn chunk_is_done(&self, scope: &Scope, run: &Known, open: Open) -> Result<bool, StoreError> {
+        let Some(first) = run.chunks.get(scope.chunk as usize) else { return Ok(false) };
+        let (mut failed, mut limit) = (BTreeMap::new(), 1);
+        loop {
+            let missing = match run.look(scope.chunk, first, &failed, limit) {
                 Look::Told => return Ok(true),
-                Look::Complete(failed) => break failed,
+                Look::Complete => break,
                 Look::Missing(jobs) => jobs,
             };
-            let key = |job: &JobId| ObjectKey::Marker(scope.run.clone(), chunk, job.clone());
-            let markers = self.read_all::<Marker>(missing.iter().map(key)).await?;
-            let all = markers.len() == missing.len();
-            run.note(
-                chunk,
-                markers.into_iter().map(|(position, marker)| (missing[position].clone(), marker)),
-            );
+            let markers = self.markers(scope, &missing).await?;
+            let all = open == Open::Cancels || markers.iter().all(Option::is_some);
+            for (job, marker) in missing.into_iter().zip(markers) {
+                match marker {
+                    Some(Marker { outcome: Outcome::Failed { code, message }, .. }) => {
+                        failed.insert(job.clone(), FailedJob { chunk: scope.chunk, job, code, message });
+                    }
+                    Some(marker) => run.note(scope.chunk, &job, marker),
+                    None => {
+                        failed.insert(job.clone(), FailedJob::cancelled(scope.chunk, job));
+                    }
+                }
+            }
             if !all {
                 return Ok(false);
             }
             limit = MOST_READS.min(limit * 2);
-        };
-        self.write(ObjectKey::ChunkDone(scope.run.clone(), chunk), &failed).await?;
-        run.chunk_is_done(chunk, failed.clone());
+        }
+        let failed: Vec<FailedJob> = failed.into_values().collect();
+        self.write(ObjectKey::ChunkDone(scope.run.clone(), scope.chunk), &failed).await?;
+        run.chunk_is_done(scope.chunk, &failed);
         Notice::ChunkDone { scope: scope.clone(), failed }.tell(&*self.broker);
         Ok(true)
     }
 
     async fn run_is_done(&self, id: &RunId, run: &Known) -> Result<Option<RunOutcome>, StoreError> {
-        let mut limit = 1;
+        let (mut failed, mut limit) = (BTreeMap::new(), 1);
         loop {
-            let missing = run.missing_chunks(limit);
+            let missing = run.missing_chunks(&failed, limit);
             if missing.is_empty() {
                 break;
             }
-            let key = |chunk: &u32| ObjectKey::ChunkDone(id.clone(), *chunk);
-            let done = self.read_all::<Vec<FailedJob>>(missing.iter().map(key)).await?;
-            let all = done.len() == missing.len();
-            for (position, failed) in done {
-                run.chunk_is_done(missing[position], failed);
+            let done = self.chunks_done(id, &missing).await?;
+            let all = done.iter().all(Option::is_some);
+            for (chunk, jobs) in missing.into_iter().zip(done) {
+                let Some(jobs) = jobs else { continue };
+                run.chunk_is_done(chunk, &jobs);
+                if !jobs.is_empty() {
+                    failed.insert(chunk, jobs);
+                }
             }
             if !all {
                 return Ok(None);
             }
             limit = MOST_READS.min(limit * 2);
         }
-        let (outcome, is_told) = {
-            let ends = lock(&run.ends);
-            (RunOutcome { failed: ends.chunks.values().flatten().cloned().collect() }, ends.run_is_done)
-        };
-        if !is_told {
-            self.write(ObjectKey::RunDone(id.clone()), &outcome).await?;
-            self.store.delete(&ObjectKey::RunUnfinished(id.clone())).await?;
-            lock(&run.ends).run_is_done = true;
-            tracing::info!(run = %id, failed = outcome.failed.len(), "a run is done");
-            Notice::RunDone { run: id.clone(), outcome: outcome.clone() }.tell(&*self.broker);
+        let outcome = RunOutcome { failed: failed.into_values().flatten().collect() };
+        if !run.is_told(&outcome) {
+            self.tell(id, run, &outcome).await?;
         }
         Ok(Some(outcome))
+    }
+
+    async fn tell(&self, id: &RunId, run: &Known, outcome: &RunOutcome) -> Result<(), StoreError> {
+        self.write(ObjectKey::RunDone(id.clone()), outcome).await?;
+        self.forget_cancelling(id, outcome).await?;
+        self.store.delete(&ObjectKey::RunUnfinished(id.clone())).await?;
+        run.tell(outcome);
+        tracing::info!(run = %id, failed = outcome.failed.len(), "a run is done");
+        Notice::RunDone { run: id.clone(), outcome: outcome.clone() }.tell(&*self.broker);
+        Ok(())
+    }
+
+    /// The markers of some jobs of a chunk, `None` for those that have not ended.
+    async fn markers(&self, scope: &Scope, jobs: &[JobId]) -> Result<Vec<Option<Marker>>, StoreError> {
+        let key = |job: &JobId| ObjectKey::Marker(scope.run.clone(), scope.chunk, job.clone());
+        self.read_all(jobs.iter().map(key)).await
+    }
+
+    /// The failed jobs of some chunks of a run, `None` for those that are not done.
+    async fn chunks_done(
+        &self,
+        run: &RunId,
+        chunks: &[u32],
+    ) -> Result<Vec<Option<Vec<FailedJob>>>, StoreError> {
+        let key = |chunk: &u32| ObjectKey::ChunkDone(run.clone(), *chunk);
+        let mut done = self.read_all::<Vec<FailedJob>>(chunks.iter().map(key)).await?;
+        let is_cancelled = |jobs: &Option<Vec<FailedJob>>| jobs.iter().flatten().any(FailedJob::is_cancelled);
+        if done.iter().any(is_cancelled) && !self.is_cancelled(run).await? {
+            done.iter_mut().filter(|jobs| is_cancelled(jobs)).for_each(|jobs| *jobs = None);
+        }
+        Ok(done)
     }
 
     async fn write(&self, key: ObjectKey, value: &impl Serialize) -> Result<(), StoreError> {
@@ -211,98 +303,23 @@ impl Joins {
     }
 
     async fn read<T: DeserializeOwned>(&self, key: ObjectKey) -> Result<Option<T>, StoreError> {
-        Ok(self.read_all([key].into_iter()).await?.pop().map(|(_, value)| value))
+        Ok(self.read_all([key].into_iter()).await?.pop().flatten())
     }
 
-    /// Those that are there, each with its position. One that was torn by a loss of power is as good as missing: whoever
-    /// does its job again writes it again.
+    /// What is there, in the order of the keys. One that was torn by a loss of power is as good as missing: whoever does its
+    /// job again writes it again.
     async fn read_all<T: DeserializeOwned>(
         &self,
         keys: impl Iterator<Item = ObjectKey>,
-    ) -> Result<Vec<(usize, T)>, StoreError> {
+    ) -> Result<Vec<Option<T>>, StoreError> {
         let reads: Vec<Read> = keys.map(Read::whole).collect();
-        let mut values = Vec::new();
-        for (position, fetched) in self.store.get_many(&reads).await.into_iter().enumerate() {
-            if let Fetched::Found(object) = fetched?
-                && let Ok(value) = serde_json::from_slice(&object.bytes)
-            {
-                values.push((position, value));
-            }
-        }
-        Ok(values)
-    }
-}
-
-impl Known {
-    fn note(&self, chunk: u32, markers: impl IntoIterator<Item = (JobId, Marker)>) {
-        let mut ends = lock(&self.ends);
-        // A chunk beyond the run's last is nobody's: it is not remembered.
-        if (chunk as usize) < self.chunks.len() && !ends.chunks.contains_key(&chunk) {
-            ends.markers.entry(chunk).or_default().extend(markers);
-        }
-    }
-
-    fn chunk_is_done(&self, chunk: u32, failed: Vec<FailedJob>) {
-        let mut ends = lock(&self.ends);
-        ends.markers.remove(&chunk);
-        ends.chunks.insert(chunk, failed);
-    }
-
-    fn missing_chunks(&self, limit: usize) -> Vec<u32> {
-        let ends = lock(&self.ends);
-        (0u32..)
-            .take(self.chunks.len())
-            .filter(|chunk| !ends.chunks.contains_key(chunk))
-            .take(limit)
-            .collect()
-    }
-
-    /// What is known of a chunk; at most `limit` of the jobs that are not known to have ended.
-    fn look(&self, chunk: u32, first: &JobId, limit: usize) -> Look {
-        let ends = lock(&self.ends);
-        if ends.chunks.contains_key(&chunk) {
-            return Look::Told;
-        }
-        let none = HashMap::new();
-        let markers = ends.markers.get(&chunk).unwrap_or(&none);
-        let without = |job: &&JobId| !markers.contains_key(*job);
-        let missing: Vec<_> = reachable(first, markers).filter(without).take(limit).cloned().collect();
-        if !missing.is_empty() {
-            return Look::Missing(missing);
-        }
-        let failure = |job: &JobId| match &markers.get(job)?.outcome {
-            Outcome::Done => None,
-            Outcome::Failed { code, message } => {
-                Some(FailedJob { chunk, job: job.clone(), code: code.clone(), message: message.clone() })
-            }
+        let fetched = self.store.get_many(&reads).await.into_iter();
+        let value = |fetched: Fetched| match fetched {
+            Fetched::Found(object) => serde_json::from_slice(&object.bytes).ok(),
+            Fetched::Missing | Fetched::Denied(_) => None,
         };
-        let mut failed: Vec<_> = reachable(first, markers).filter_map(failure).collect();
-        failed.sort_unstable();
-        Look::Complete(failed)
+        fetched.map(|fetched| Ok(value(fetched?))).collect()
     }
-}
-
-/// What a look at a chunk finds.
-enum Look {
-    /// It is done, and the store says so.
-    Told,
-    /// All its jobs have ended, these without success.
-    Complete(Vec<FailedJob>),
-    /// These jobs are not known to have ended.
-    Missing(Vec<JobId>),
-}
-
-/// The first job and everything that is known to follow from it, each once.
-fn reachable<'a>(first: &'a JobId, markers: &'a HashMap<JobId, Marker>) -> impl Iterator<Item = &'a JobId> {
-    let mut open = vec![first];
-    let mut seen = HashSet::from([first]);
-    std::iter::from_fn(move || {
-        let job = open.pop()?;
-        if let Some(marker) = markers.get(job) {
-            open.extend(marker.followers.iter().filter(|follower| seen.insert(*follower)));
-        }
-        Some(job)
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

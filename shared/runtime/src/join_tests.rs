@@ -7,6 +7,7 @@ use modiolus_pipeline::join::Output;
 use modiolus_pipeline::{Bucket, join};
 use modiolus_store::{MemoryStore, Puts};
 
+use super::known::reachable;
 use super::*;
 
 /// Counts what is read.
@@ -223,13 +224,126 @@ async fn jobs_of_no_run_or_no_chunk_complete_nothing() {
     assert_eq!(joins.outcome(&scene.run).await, Ok(None));
 }
 
+/// As `modiolus dead replay` does: the job may begin anew, and neither its chunk nor its run counts as ended.
+async fn replay(scene: &Scene, chunk: u32, job: JobId) {
+    let run = || scene.run.clone();
+    for key in
+        [ObjectKey::Marker(run(), chunk, job), ObjectKey::ChunkDone(run(), chunk), ObjectKey::RunDone(run())]
+    {
+        scene.store.delete(&key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_job_ends_its_run_again_in_a_process_that_saw_it_end_before() {
+    let scene = Scene::new(2).await;
+    let joins = scene.joins();
+    for chunk in 0..2 {
+        scene.end(&joins, chunk, first(chunk), done(vec![leaf(chunk, 0), leaf(chunk, 1)])).await;
+        scene.end(&joins, chunk, leaf(chunk, 0), done(vec![])).await;
+        scene.end(&joins, chunk, leaf(chunk, 1), failed()).await;
+    }
+    let given_up = |outcome: &RunOutcome| outcome.failed.len();
+    assert_eq!(joins.outcome(&scene.run).await.unwrap().as_ref().map(given_up), Some(2));
+    for (marker, left) in [(failed(), 2), (done(vec![]), 1)] {
+        replay(&scene, 1, leaf(1, 1)).await;
+        assert_eq!(joins.sweep(&scene.run).await, Ok(None), "a replayed job is not done yet");
+        scene.end(&joins, 1, leaf(1, 1), marker).await;
+        assert_eq!(joins.outcome(&scene.run).await.unwrap().as_ref().map(given_up), Some(left));
+    }
+    replay(&scene, 0, leaf(0, 1)).await;
+    scene.end(&joins, 0, leaf(0, 1), done(vec![leaf(0, 2)])).await;
+    assert_eq!(joins.outcome(&scene.run).await, Ok(None), "something follows from it now");
+    scene.end(&joins, 0, leaf(0, 2), done(vec![])).await;
+    assert_eq!(joins.outcome(&scene.run).await, Ok(Some(RunOutcome::default())));
+}
+
+#[tokio::test]
+async fn a_failure_that_was_seen_before_a_replay_does_not_end_the_run_early() {
+    let scene = Scene::new(1).await;
+    let joins = scene.joins();
+    scene.end(&joins, 0, first(0), done(vec![leaf(0, 0), leaf(0, 1)])).await;
+    scene.end(&joins, 0, leaf(0, 0), failed()).await;
+    replay(&scene, 0, leaf(0, 0)).await;
+    scene.end(&joins, 0, leaf(0, 1), done(vec![])).await;
+    assert_eq!(joins.outcome(&scene.run).await, Ok(None));
+    scene.end(&joins, 0, leaf(0, 0), done(vec![])).await;
+    assert_eq!(joins.outcome(&scene.run).await, Ok(Some(RunOutcome::default())));
+}
+
+#[tokio::test]
+async fn a_cancelled_run_ends_at_once_and_what_was_done_stays_done() {
+    let scene = Scene::new(3).await;
+    let (worker, operator) = (scene.joins(), scene.joins());
+    scene.end(&worker, 0, first(0), done(vec![leaf(0, 0)])).await;
+    scene.end(&worker, 0, leaf(0, 0), done(vec![])).await;
+    scene.end(&worker, 1, first(1), done(vec![leaf(1, 0), leaf(1, 1)])).await;
+    scene.end(&worker, 1, leaf(1, 0), failed()).await;
+    let outcome = operator.cancel(&scene.run).await.unwrap().unwrap();
+    let ends: Vec<_> = outcome.failed.iter().map(|job| (job.job.clone(), job.code.as_str())).collect();
+    assert_eq!(ends, [(leaf(1, 0), "bad"), (leaf(1, 1), "cancelled"), (first(2), "cancelled")]);
+    assert_eq!(worker.outcome(&scene.run).await, Ok(Some(outcome)));
+    assert!(worker.was_cancelled(&scene.run).await.unwrap());
+
+    // Of what was in hand, the last word stands.
+    scene.end(&worker, 1, leaf(1, 1), done(vec![])).await;
+    let outcome = worker.outcome(&scene.run).await.unwrap().unwrap();
+    let ends: Vec<_> = outcome.failed.iter().map(|job| job.job.clone()).collect();
+    assert_eq!(ends, [leaf(1, 0), first(2)]);
+    assert_eq!(operator.cancel(&scene.run).await, Ok(Some(outcome)), "twice is harmless");
+    assert_eq!(operator.cancel(&"r-nobody".parse().unwrap()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_run_that_is_done_cannot_be_cancelled() {
+    let scene = Scene::new(1).await;
+    scene.end(&scene.joins(), 0, first(0), done(vec![])).await;
+    assert_eq!(scene.joins().cancel(&scene.run).await, Ok(Some(RunOutcome::default())));
+    assert_eq!(scene.joins().is_cancelled(&scene.run).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_cancelled_run_that_is_opened_again_waits_for_what_was_cancelled_and_for_nothing_else() {
+    let scene = Scene::new(3).await;
+    let (worker, operator) = (scene.joins(), scene.joins());
+    scene.end(&worker, 0, first(0), done(vec![])).await;
+    scene.end(&worker, 1, first(1), done(vec![leaf(1, 0)])).await;
+    operator.cancel(&scene.run).await.unwrap();
+    assert_eq!(operator.reopen(&scene.run).await, Ok(Some([1, 2].into())));
+    // Whoever opens it may die before it is published, and another one goes on.
+    assert_eq!(operator.reopen(&scene.run).await, Ok(Some([1, 2].into())));
+    assert_eq!(worker.outcome(&scene.run).await, Ok(None));
+    assert_eq!(worker.sweep(&scene.run).await, Ok(None));
+    operator.reopened(&scene.run).await.unwrap();
+    assert_eq!(operator.reopen(&scene.run).await, Ok(None), "it is a run like all others");
+
+    scene.end(&worker, 1, leaf(1, 0), done(vec![])).await;
+    assert_eq!(worker.outcome(&scene.run).await, Ok(None), "the third chunk is open");
+    scene.end(&worker, 2, first(2), done(vec![])).await;
+    assert_eq!(worker.outcome(&scene.run).await, Ok(Some(RunOutcome::default())));
+}
+
+#[tokio::test]
+async fn a_sweep_ends_a_cancelled_run_whose_canceller_died() {
+    let scene = Scene::new(2).await;
+    let worker = scene.joins();
+    scene.end(&worker, 0, first(0), done(vec![leaf(0, 0)])).await;
+    scene.store.put(ObjectKey::RunCancelled(scene.run.clone()), Bytes::new()).await.unwrap();
+    assert_eq!(worker.outcome(&scene.run).await, Ok(None));
+    worker.sweep_unfinished().await.unwrap();
+    let outcome = worker.outcome(&scene.run).await.unwrap().unwrap();
+    assert_eq!(outcome.failed.iter().filter(|job| job.is_cancelled()).count(), 2);
+}
+
 #[test]
 fn what_is_reachable_is_what_the_vocabulary_waits_for() {
     let marker = |followers: &[&str]| done(followers.iter().map(id).collect());
     let mut markers = HashMap::from([(id("a"), marker(&["b", "c", "a"])), (id("b"), marker(&["c", "b"]))]);
     for complete in [false, true] {
         let start = id("a");
-        let missing: Vec<_> = reachable(&start, &markers).filter(|job| !markers.contains_key(*job)).collect();
+        let followers = markers.iter().map(|(job, marker)| (job.clone(), marker.followers.clone())).collect();
+        let missing: Vec<_> =
+            reachable(&start, &followers).filter(|job| !markers.contains_key(*job)).collect();
         assert_eq!((missing.is_empty(), join::is_complete(&start, &markers)), (complete, complete));
         markers.insert(id("c"), marker(&["a"]));
     }

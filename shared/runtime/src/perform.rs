@@ -57,6 +57,7 @@ pub(crate) enum Left {
 enum End {
     Done(Vec<Message>),
     GivenUp { code: String, message: String },
+    Cancelled,
 }
 
 /// What became of a job before. Given up is final: whoever wants it tried again removes its marker first.
@@ -104,17 +105,7 @@ impl Performer {
         };
         let error = match outcome {
             // The job has ended: what fails from here on is done again, and never makes it a failed job.
-            Ok(End::Done(followers)) => {
-                self.follow_up(&envelope.scope, &job, followers).await?;
-                self.telemetry.ended(stage, Ending::Done, attempt);
-                tracing::debug!(%run, %stage, %job, attempt, "a job is done");
-                return Ok(Next::Acknowledge);
-            }
-            Ok(End::GivenUp { code, message }) => {
-                self.give_up(&envelope.scope, &job, letter, &code, &message).await?;
-                self.telemetry.ended(stage, Ending::Failed, attempt);
-                return Ok(Next::Acknowledge);
-            }
+            Ok(end) => return self.conclude(&envelope, end, letter).await,
             Err(error) => error,
         };
         if error.class != ErrorClass::Interrupted {
@@ -162,7 +153,32 @@ impl Performer {
         self.pace.in_a_slot(commit).await.unwrap_or_else(|| Err(StageError::interrupted()))
     }
 
-    /// Runs the job, unless it was run or given up before, and writes its outputs, manifest and marker.
+    /// Says that a job has ended, and publishes what follows from it.
+    async fn conclude(&self, envelope: &Envelope, end: End, letter: &Letter) -> Result<Next, StageError> {
+        let (scope, job, attempt) = (&envelope.scope, &envelope.message.id, envelope.attempt + 1);
+        let (run, stage) = (&scope.run, self.stage.name());
+        let ending = match end {
+            End::Done(followers) => {
+                self.follow_up(scope, job, followers).await?;
+                tracing::debug!(%run, %stage, %job, attempt, "a job is done");
+                Ending::Done
+            }
+            End::GivenUp { code, message } => {
+                self.give_up(scope, job, letter, &code, &message).await?;
+                Ending::Failed
+            }
+            // Whoever cancelled the run has ended it, or a sweep will.
+            End::Cancelled => {
+                tracing::debug!(%run, %stage, %job, "a job is not done: its run was cancelled");
+                Ending::Cancelled
+            }
+        };
+        self.telemetry.ended(stage, ending, attempt);
+        Ok(Next::Acknowledge)
+    }
+
+    /// Runs the job, unless it was run or given up before or its run was cancelled, and writes its outputs, manifest and
+    /// marker.
     async fn commit(&self, envelope: &Envelope) -> Result<End, StageError> {
         let (scope, message) = (&envelope.scope, &envelope.message);
         let job = self.stage.clone().open(message)?;
@@ -174,6 +190,7 @@ impl Performer {
                 tracing::debug!(run = %scope.run, stage = %self.stage.name(), job = %message.id, "a job was done before");
                 (vec![], manifest)
             }
+            None if self.joins.was_cancelled(&scope.run).await? => return Ok(End::Cancelled),
             None => {
                 tracing::debug!(run = %scope.run, stage = %self.stage.name(), job = %message.id, "a job begins");
                 let objects = self.fetch(&*job).await?;

@@ -22,6 +22,8 @@ pub(crate) enum Ending {
     Retried,
     /// It is given up.
     Failed,
+    /// It is not done, since its run was cancelled.
+    Cancelled,
     /// It went back to its queue, since the process stops or can't settle it now.
     Returned,
 }
@@ -32,6 +34,7 @@ impl Ending {
             Self::Done => "done",
             Self::Retried => "retried",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
             Self::Returned => "returned",
         }
     }

@@ -5,9 +5,10 @@ mod toy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use modiolus_broker::InProcess;
 use modiolus_pipeline::{Bucket, ErrorClass, ObjectKey, ProgressEvent, StageError};
 use modiolus_pipeline::{Effects, Objects, Progress, Read, Stage};
-use modiolus_runtime::{CancellationToken, House, HouseError, RunOutcome};
+use modiolus_runtime::{CancellationToken, House, HouseError, Joins, RunOutcome};
 use modiolus_store::{FolderStore, MemoryStore, ObjectStore};
 use toy::{Fate, Split, ToyRun, house};
 
@@ -167,6 +168,22 @@ async fn a_house_that_is_stopped_hands_its_jobs_back() {
     assert_eq!(store.length(&ObjectKey::RunDone(toy.run.clone())).await, Ok(None));
     let later = house(store).run(&toy.run, &toy.manifest, toy.first, |_| ()).await;
     assert_eq!(later, Ok(RunOutcome::default()));
+}
+
+#[tokio::test]
+async fn a_run_that_was_cancelled_goes_on_when_it_is_started_again() {
+    let store = Arc::new(MemoryStore::new());
+    let toy = ToyRun::new("r-cancelled", &[vec![GOOD], vec![GOOD; 2]], &*store).await;
+    let stop = CancellationToken::new();
+    let endless = House::new(store.clone()).with(Endless(stop.clone()), 1).stopped_by(stop);
+    let stopped = endless.run(&toy.run, &toy.manifest, toy.first.clone(), |_| ()).await;
+    assert_eq!(stopped, Err(HouseError::Stopped));
+    let joins = Joins::new(store.clone(), Arc::new(InProcess::new()));
+    assert!(joins.cancel(&toy.run).await.unwrap().unwrap().is_cancelled());
+    let again = house(store.clone()).run(&toy.run, &toy.manifest, toy.first, |_| ()).await;
+    assert_eq!(again, Ok(RunOutcome::default()));
+    assert_eq!(joins.outcome(&toy.run).await, Ok(Some(RunOutcome::default())));
+    assert_eq!(store.list(Bucket::Runs, "verdicts/").await.unwrap().len(), 3);
 }
 
 #[tokio::test]

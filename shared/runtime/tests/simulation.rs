@@ -3,15 +3,16 @@
 
 mod toy;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use modiolus_broker::{Broker, Consumer, InProcess, Letter};
+use modiolus_broker::{Broker, BrokerError, Consumer, InProcess, Letter};
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Bucket, Envelope, ObjectKey, Scope, StageName};
+use modiolus_pipeline::{Bucket, Envelope, Message, ObjectKey, Scope, StageError, StageName};
 use modiolus_runtime::faults::{Budget, Faults, Process, Rates};
 use modiolus_runtime::{
     AnyStage, CancellationToken, Joins, Notice, RunOutcome, Worker, WorkerOptions, deaths,
@@ -30,6 +31,7 @@ struct World {
     store: Arc<MemoryStore>,
     broker: InProcess,
     toy: ToyRun,
+    is_submitted_again: Cell<bool>,
 }
 
 impl World {
@@ -38,12 +40,53 @@ impl World {
         let toy = ToyRun::new("r-simulated", chunks, &*store).await;
         let manifest = serde_json::to_vec(&toy.manifest).unwrap();
         store.put(ObjectKey::Run(toy.run.clone()), manifest.into()).await.unwrap();
-        for (chunk, message) in (0..).zip(toy.first.clone()) {
-            let scope = Scope { run: toy.run.clone(), chunk };
-            let letter = Letter::new(Envelope::new(scope, message.clone()).encode());
-            broker.publish(Queue::Work(message.stage), letter).await.unwrap();
+        let world = Self { store, broker, toy, is_submitted_again: Cell::new(false) };
+        world.publish(&world.broker, |_| true).await.unwrap();
+        world
+    }
+
+    /// Publishes the first job of the chunks that are wanted.
+    async fn publish(&self, broker: &dyn Broker, wanted: impl Fn(u32) -> bool) -> Result<(), BrokerError> {
+        let all = (0..).zip(self.toy.first.clone()).filter(|(chunk, _)| wanted(*chunk));
+        let letter = |(chunk, message): (u32, Message)| {
+            let scope = Scope { run: self.toy.run.clone(), chunk };
+            (Queue::Work(message.stage), Letter::new(Envelope::new(scope, message).encode()))
+        };
+        broker.publish_all(all.map(letter).collect()).await
+    }
+
+    /// An operator who does something after a while, and again whenever it fails or his process dies.
+    async fn insist<F>(&self, faults: &Arc<Faults>, act: impl Fn(Arc<dyn Broker>, Joins) -> F)
+    where
+        F: Future<Output = Result<(), StageError>>,
+    {
+        loop {
+            let process = faults.process();
+            let broker = process.broker(Arc::new(self.broker.clone()));
+            let joins = Joins::new(process.store(self.store.clone()), broker.clone());
+            tokio::select! {
+                () = process.crashed() => {}
+                acted = act(broker, joins) => if acted.is_ok() { return },
+            }
         }
-        Self { store, broker, toy }
+    }
+
+    async fn cancel(&self, faults: &Arc<Faults>) {
+        let run = &self.toy.run;
+        self.insist(faults, |_, joins| async move { Ok(joins.cancel(run).await.map(|_| ())?) }).await;
+    }
+
+    /// Submits the run again, as everyone does who submits.
+    async fn submit_again(&self, faults: &Arc<Faults>) {
+        let run = &self.toy.run;
+        let submit = |broker: Arc<dyn Broker>, joins: Joins| async move {
+            if let Some(open) = joins.reopen(run).await? {
+                self.publish(&*broker, |chunk| open.contains(&chunk)).await?;
+                joins.reopened(run).await?;
+            }
+            Ok(())
+        };
+        self.insist(faults, submit).await;
     }
 
     /// Starts the workers of one process; they stop when the set is dropped.
@@ -86,7 +129,10 @@ impl World {
             tokio::select! {
                 Some(_) = processes.join_next() => launch(&mut processes),
                 event = events.next() => {
-                    if let Some(Notice::RunDone { outcome, .. }) = Notice::decode(&event.unwrap()) {
+                    if let Some(Notice::RunDone { outcome, .. }) = Notice::decode(&event.unwrap())
+                        // What was cancelled before the run was submitted again is told once more.
+                        && !(self.is_submitted_again.get() && outcome.is_cancelled())
+                    {
                         break outcome;
                     }
                 }
@@ -202,6 +248,39 @@ fn a_run_ends_however_often_its_store_and_broker_fail() {
         });
     }
     assert!(given_up > 0);
+}
+
+#[test]
+fn a_run_that_is_cancelled_ends_and_when_it_is_submitted_again_nothing_is_missing() {
+    let chunks = chunks(&[Fate::Succeeds, Fate::Fails, Fate::Succeeds, Fate::Succeeds]);
+    let expected = undisturbed(&chunks);
+    let mut cancelled = 0;
+    for seed in seeds(200) {
+        let faults = Faults::new(seed, ROUGH, Budget { crashes: 12, errors: 3 });
+        let found = simulate(|| async {
+            let world = World::new(&chunks).await;
+            let operator = async {
+                tokio::time::sleep(Duration::from_millis(seed * 7_919 % 120_000)).await;
+                world.cancel(&faults).await;
+            };
+            tokio::join!(world.live(&faults, 2, |_| ()), operator);
+            let joins = Joins::new(world.store.clone(), Arc::new(world.broker.clone()));
+            // What was in hand may have been the last.
+            let mut outcome = joins.outcome(&world.toy.run).await.unwrap().expect("it has ended");
+            if outcome.is_cancelled() {
+                cancelled += 1;
+                world.is_submitted_again.set(true);
+                (outcome, ()) =
+                    tokio::join!(world.live(&faults, 2, World::assert_complete), world.submit_again(&faults));
+            }
+            // What the operator left open when he died, a worker closes.
+            joins.sweep_unfinished().await.unwrap();
+            (outcome, world.store.snapshot())
+        });
+        assert_eq!(found.0, expected.0, "MODIOLUS_SEED={seed}");
+        assert!(found.1 == expected.1, "MODIOLUS_SEED={seed}: the store differs");
+    }
+    assert!(cancelled > 0, "no cancel came in time");
 }
 
 #[test]
