@@ -131,3 +131,21 @@ def test_the_mask_of_the_slice_before_can_be_copied(slice_page, slices):
     slice_page.badge("Draft")
     if (beside["rows"], beside["columns"]) == slice_page.size():
         assert slice_page.mask() == drawn
+
+
+def test_a_viewer_looks_and_changes_nothing(page, server, run, slices):
+    """The page of a viewer; that the server refuses a viewer's changes is the API's test."""
+    def as_viewer(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('data-role="operator"', 'data-role="viewer"'))
+
+    page.route("**/slices/*/*?run=*", as_viewer)
+    viewer = SlicePage(page, server, run, slices[0]).open()
+    before = viewer.mask()
+    for name in ["Accept", "No array", "Clear the mask", "Pen", "Take the proposal again"]:
+        expect(page.get_by_role("button", name=name).or_(page.get_by_role("radio", name=name)).first).to_be_disabled()
+    viewer.press("Delete", "b")
+    viewer.drag((20, 20), (60, 60))
+    viewer.press("Enter")
+    assert viewer.mask() == before
+    assert viewer.revisions() == []
