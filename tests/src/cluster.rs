@@ -4,11 +4,11 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use modiolus_broker::rabbitmq::definitions::Role;
 use modiolus_broker::server::{Server, Vhost};
-use modiolus_broker::{Broker, Letter, RabbitMq};
+use modiolus_broker::{Broker, Events, Letter, RabbitMq};
 use modiolus_init::member::Member;
 use modiolus_pipeline::job::ingest::{IngestJob, Listing};
 use modiolus_pipeline::join::{Output, RunManifest};
@@ -20,14 +20,21 @@ use modiolus_store::garage::{Garage, Rights};
 use modiolus_store::{FolderStore, ObjectStore, S3Options, S3Store};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::program::{Finished, Process, program};
+use crate::program::{Finished, Process, modiolus, program};
 
 /// How long a worker may take until it takes jobs.
 const START: Duration = Duration::from_secs(60);
 
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a cluster may take for anything.
+pub const DEADLINE: Duration = Duration::from_secs(200);
+
+/// Between two looks at the store, should an event get lost.
+const LOOK_FOR_MARK: Duration = Duration::from_millis(500);
 
 /// A broker and a store.
 pub struct Cluster {
@@ -81,6 +88,11 @@ impl Cluster {
     /// A worker with a user and an access key of its own, told by the environment; `key_file` holds the key of the
     /// pseudonyms.
     pub fn worker(&self, stage: StageName, key_file: &Path) -> Worker {
+        self.worker_with(stage, key_file, &[])
+    }
+
+    /// The same, told more by the environment.
+    pub fn worker_with(&self, stage: StageName, key_file: &Path, told: &[(&str, String)]) -> Worker {
         let listen = free_address();
         let mut command = program(&format!("modiolus-{stage}"));
         let access = self.garage.make_key(stage.as_str(), &buckets(stage));
@@ -90,6 +102,7 @@ impl Cluster {
         if stage == StageName::Filter {
             command.env("MODIOLUS__PSEUDONYMS__KEY_FILE", key_file);
         }
+        command.envs(told.iter().map(|(key, value)| (key, value)));
         let process = Some(Process::start(&mut command));
         Worker { stage, listen, command, process }
     }
@@ -156,6 +169,34 @@ impl Cluster {
         broker.publish_all(letters.collect()).await.expect("RabbitMQ takes it");
         run
     }
+
+    /// Waits until the store says that a run is done. Looks at every event, and now and then, since events may get lost.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    pub async fn wait_until_done(&self, events: &mut Box<dyn Events>, run: &RunId) {
+        let begun = Instant::now();
+        while self.store.length(&ObjectKey::RunDone(run.clone())).await.expect("an answer").is_none() {
+            assert!(begun.elapsed() < DEADLINE, "the run is not done after {DEADLINE:?}");
+            let _ = timeout(LOOK_FOR_MARK, events.next()).await;
+        }
+    }
+}
+
+/// What one machine leaves of so many phantom patients with so many files each, in `FOLDER/scans`: its store.
+///
+/// # Panics
+/// When it fails.
+pub fn on_one_machine(folder: &Path, key: &Path, patients: u32, files: u32) -> FolderStore {
+    let [delivery, output] = ["scans", "calm"].map(|name| folder.join(name));
+    let [patients, files] = [patients, files].map(|number| number.to_string());
+    let phantom = ["phantom", "--patients", &patients, "--files", &files, "--seed", "7", "--output"];
+    Finished::success(modiolus().args(phantom).arg(&delivery));
+    let mut run = modiolus();
+    run.args(["run", "--jobs", "1"]).arg(&delivery).arg("--output").arg(&output);
+    Finished::success(run.arg("--key-file").arg(key));
+    let store = FolderStore::new(output.join(".modiolus")).expect("the run's store");
+    store.with_scans(&delivery).expect("the run's scans")
 }
 
 /// The one run of the main job in a store.
@@ -216,7 +257,7 @@ impl Worker {
     /// # Panics
     /// When it ends, or takes too long.
     pub fn wait_until_ready(&mut self) {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while self.page("/readyz").is_none() {
             let process = self.process.as_mut().expect("a worker that runs");
             let runs = process.watch(|| true);

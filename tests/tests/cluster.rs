@@ -1,34 +1,14 @@
 //! Five workers, a broker and a store leave the same bytes as one machine, though a worker is killed in the middle.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use modiolus_broker::{Broker, Events};
-use modiolus_pipeline::{Bucket, ObjectKey, RunId, StageName};
+use modiolus_pipeline::{Bucket, ObjectKey, StageName};
 use modiolus_runtime::Notice;
-use modiolus_store::{FolderStore, ObjectStore};
-use modiolus_tests::cluster::{Cluster, assert_same};
-use modiolus_tests::{Finished, modiolus, scans};
+use modiolus_store::ObjectStore;
+use modiolus_tests::cluster::{Cluster, DEADLINE, assert_same, on_one_machine};
+use modiolus_tests::scans;
 use tokio::time::timeout;
-
-/// How long the cluster may take for anything.
-const DEADLINE: Duration = Duration::from_secs(200);
-
-/// Between two looks at the store, should an event get lost.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// What one machine leaves of some patients' scans: its store.
-fn on_one_machine(folder: &Path, key: &Path) -> FolderStore {
-    let [delivery, output] = ["scans", "calm"].map(|name| folder.join(name));
-    let phantom = ["phantom", "--patients", "3", "--files", "60", "--seed", "7", "--output"];
-    Finished::success(modiolus().args(phantom).arg(&delivery));
-    let mut run = modiolus();
-    run.args(["run", "--jobs", "1"]).arg(&delivery).arg("--output").arg(&output);
-    Finished::success(run.arg("--key-file").arg(key));
-    let store = FolderStore::new(output.join(".modiolus")).unwrap();
-    store.with_scans(&delivery).unwrap()
-}
 
 /// Waits for an event of which `wanted` says so.
 async fn wait_for(events: &mut Box<dyn Events>, wanted: impl Fn(&Notice) -> bool) {
@@ -43,21 +23,12 @@ async fn wait_for(events: &mut Box<dyn Events>, wanted: impl Fn(&Notice) -> bool
     timeout(DEADLINE, found).await.expect("an event in time");
 }
 
-/// Waits until the store says that the run is done. Looks at every event, and now and then, since events may get lost.
-async fn wait_until_done(events: &mut Box<dyn Events>, store: &dyn ObjectStore, run: &RunId) {
-    let begun = Instant::now();
-    while store.length(&ObjectKey::RunDone(run.clone())).await.unwrap().is_none() {
-        assert!(begun.elapsed() < DEADLINE, "the run is not done after {DEADLINE:?}");
-        let _ = timeout(LOOK_AGAIN, events.next()).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn five_workers_leave_what_one_machine_leaves_though_one_is_killed() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let key = scans::key_file(folder.path());
-    let calm = on_one_machine(folder.path(), &key);
+    let calm = on_one_machine(folder.path(), &key, 3, 60);
     let paths = fs::read_dir(folder.path().join("scans")).unwrap();
     let paths: Vec<String> = paths.map(|path| path.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!paths.is_empty());
@@ -80,7 +51,7 @@ async fn five_workers_leave_what_one_machine_leaves_though_one_is_killed() {
             worker.kill_and_start_again();
         }
     }
-    wait_until_done(&mut events, cluster.store(), &run).await;
+    cluster.wait_until_done(&mut events, &run).await;
 
     let wanted = folder.path().join("calm/.modiolus");
     for (bucket, prefix) in

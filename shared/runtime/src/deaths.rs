@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::join::Joins;
 use crate::perform::{address, failed_marker, json};
+use crate::trace;
 use crate::worker::rest;
 
 /// How many reports are looked at at a time.
@@ -62,7 +63,8 @@ async fn mark_one(
     if store.length(&key).await?.is_some() {
         return Ok(());
     }
-    tracing::error!(run = %scope.run, %stage, %job, "the broker gave up a job");
+    let trace_id = trace::trace_id(&delivery.letter);
+    tracing::error!(run = %scope.run, %stage, %job, trace_id, "the broker gave up a job");
     let marker =
         failed_marker("dead-lettered", "the broker gave the job up: its workers died or lost it too often");
     store.put(key, json(&marker).into()).await?;

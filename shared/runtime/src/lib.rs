@@ -12,6 +12,7 @@
 //! - [`faults`]: the same ports with seeded faults, for simulation
 //! - [`service`]: what the main of a worker does
 //! - [`Telemetry`]: what a worker counts
+//! - [`Traces`]: which job followed from which
 //! - [`logging`]: what people and machines read on the standard error output
 
 pub mod config;
@@ -27,6 +28,7 @@ mod perform;
 pub mod service;
 mod stop;
 mod telemetry;
+mod trace;
 mod worker;
 
 pub use erased::{AnyJob, AnyStage};
@@ -36,4 +38,5 @@ pub use join::{FailedJob, Joins, RunOutcome};
 pub use stop::stop_on_signal;
 pub use telemetry::Telemetry;
 pub use tokio_util::sync::CancellationToken;
+pub use trace::Traces;
 pub use worker::{Worker, WorkerOptions};

@@ -31,6 +31,6 @@ pub fn init(format: Format, level: &str) {
             let coloured = std::io::stderr().is_terminal();
             subscriber.with_target(false).with_ansi(coloured).try_init()
         }
-        Format::Json => subscriber.json().flatten_event(true).try_init(),
+        Format::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
     };
 }

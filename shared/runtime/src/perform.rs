@@ -15,12 +15,14 @@ use modiolus_pipeline::{
 };
 use modiolus_store::{ObjectStore, Puts};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::erased::{AnyJob, AnyStage};
 use crate::event::{Event, Notice};
 use crate::join::Joins;
 use crate::pace::Pace;
 use crate::telemetry::{Ending, Telemetry};
+use crate::trace::{Attempt, Traces};
 
 /// How often a delivery may come back unsettled before the job counts as one that kills its worker. Below the broker's own
 /// limit, so that the cause is ours to name.
@@ -41,6 +43,7 @@ pub(crate) struct Performer {
     pub(crate) halts: bool,
     pub(crate) telemetry: Telemetry,
     pub(crate) pace: Arc<Pace>,
+    pub(crate) traces: Traces,
 }
 
 /// How a delivery was left.
@@ -76,10 +79,15 @@ impl Performer {
     /// Does what a delivery asks for and settles it.
     pub(crate) async fn attend(self: &Arc<Self>, delivery: Delivery) -> Left {
         let _running = self.telemetry.running(self.stage.name());
-        match self.handle(&delivery.letter, delivery.returns).await {
+        let span = self.traces.begin(self.stage.name(), &delivery.letter);
+        let log = span.log.clone();
+        match self.handle(&delivery.letter, delivery.returns, &span).instrument(log.clone()).await {
             Ok(Next::Acknowledge) => settled(delivery.ack().await),
             Ok(Next::Return) => self.give_back(delivery).await,
-            Err(error) => Left::Unsettled(delivery, error),
+            Err(error) => {
+                log.in_scope(|| tracing::warn!(%error, "a job goes back to its queue after a pause"));
+                Left::Unsettled(delivery, error)
+            }
         }
     }
 
@@ -88,15 +96,20 @@ impl Performer {
         settled(delivery.requeue().await)
     }
 
-    async fn handle(self: &Arc<Self>, letter: &Letter, returns: u32) -> Result<Next, StageError> {
+    async fn handle(
+        self: &Arc<Self>,
+        letter: &Letter,
+        returns: u32,
+        span: &Attempt,
+    ) -> Result<Next, StageError> {
         let stage = self.stage.name();
         let mut envelope = match Envelope::decode(&letter.body) {
             Ok(envelope) => envelope,
-            Err(error) => return self.bury_unread(letter, error).await,
+            Err(error) => return self.bury_unread(letter, error, span).await,
         };
-        let (run, job, attempt) =
-            (envelope.scope.run.clone(), envelope.message.id.clone(), envelope.attempt + 1);
-        tracing::debug!(%run, %stage, %job, attempt, returns, "a job is in hand");
+        let (job, attempt) = (envelope.message.id.clone(), envelope.attempt + 1);
+        span.is_at(&envelope.scope, &job, attempt);
+        tracing::debug!(returns, "a job is in hand");
         let outcome = if returns > MAX_RETURNS {
             let text = format!("{returns} starts without an end: it may kill its worker");
             Err(StageError::poison("crash-loop", text))
@@ -105,29 +118,30 @@ impl Performer {
         };
         let error = match outcome {
             // The job has ended: what fails from here on is done again, and never makes it a failed job.
-            Ok(end) => return self.conclude(&envelope, end, letter).await,
+            Ok(end) => return self.conclude(&envelope, end, letter, span).await,
             Err(error) => error,
         };
         if error.class != ErrorClass::Interrupted {
             self.telemetry.error(stage, error.code);
+            span.failed(error.code);
         }
         match (error.class, Queue::after_failure(stage, attempt)) {
             (ErrorClass::Interrupted, _) => {
-                tracing::info!(%run, %stage, %job, "a job goes back to its queue: the process is stopping");
+                tracing::info!("a job goes back to its queue: the process is stopping");
                 self.telemetry.ended(stage, Ending::Returned, attempt);
                 return Ok(Next::Return);
             }
             (ErrorClass::Retryable, queue @ (Queue::Work(_) | Queue::Retry(..))) => {
-                tracing::warn!(%run, %stage, %job, attempt, %error, "a job failed and will be tried again");
+                tracing::warn!(%error, "a job failed and will be tried again");
                 envelope.attempt = attempt;
                 let letter = explained(Letter::new(envelope.encode()), error.code, &error.message);
-                self.broker.publish(queue, letter).await?;
+                self.broker.publish(queue, span.followed_by(letter)).await?;
                 self.telemetry.ended(stage, Ending::Retried, attempt);
             }
             (ErrorClass::Retryable, _) if self.halts && error.code != PANICKED => return Err(error),
             _ => {
-                tracing::error!(%run, %stage, %job, attempt, %error, "a job is given up");
-                self.give_up(&envelope.scope, &job, letter, error.code, &error.message).await?;
+                tracing::error!(%error, "a job is given up");
+                self.give_up(&envelope.scope, &job, letter, error.code, &error.message, span).await?;
                 self.telemetry.ended(stage, Ending::Failed, attempt);
             }
         }
@@ -147,6 +161,8 @@ impl Performer {
             performer.pace.note(begun.elapsed());
             Ok(end)
         };
+        // On another thread it is still about this job.
+        let commit = commit.in_current_span();
         if self.inline {
             return commit.await;
         }
@@ -154,22 +170,28 @@ impl Performer {
     }
 
     /// Says that a job has ended, and publishes what follows from it.
-    async fn conclude(&self, envelope: &Envelope, end: End, letter: &Letter) -> Result<Next, StageError> {
+    async fn conclude(
+        &self,
+        envelope: &Envelope,
+        end: End,
+        letter: &Letter,
+        span: &Attempt,
+    ) -> Result<Next, StageError> {
         let (scope, job, attempt) = (&envelope.scope, &envelope.message.id, envelope.attempt + 1);
-        let (run, stage) = (&scope.run, self.stage.name());
+        let stage = self.stage.name();
         let ending = match end {
             End::Done(followers) => {
-                self.follow_up(scope, job, followers).await?;
-                tracing::debug!(%run, %stage, %job, attempt, "a job is done");
+                self.follow_up(scope, job, followers, span).await?;
+                tracing::debug!("a job is done");
                 Ending::Done
             }
             End::GivenUp { code, message } => {
-                self.give_up(scope, job, letter, &code, &message).await?;
+                self.give_up(scope, job, letter, &code, &message, span).await?;
                 Ending::Failed
             }
             // Whoever cancelled the run has ended it, or a sweep will.
             End::Cancelled => {
-                tracing::debug!(%run, %stage, %job, "a job is not done: its run was cancelled");
+                tracing::debug!("a job is not done: its run was cancelled");
                 Ending::Cancelled
             }
         };
@@ -205,11 +227,17 @@ impl Performer {
     }
 
     /// Publishes what follows from a job that is done, and looks at its joins.
-    async fn follow_up(&self, scope: &Scope, job: &JobId, followers: Vec<Message>) -> Result<(), StageError> {
+    async fn follow_up(
+        &self,
+        scope: &Scope,
+        job: &JobId,
+        followers: Vec<Message>,
+        span: &Attempt,
+    ) -> Result<(), StageError> {
         let marker = done_marker(&followers);
         let letters = followers.into_iter().map(|follower| {
             let queue = Queue::Work(follower.stage);
-            (queue, Letter::new(Envelope::new(scope.clone(), follower).encode()))
+            (queue, span.followed_by(Letter::new(Envelope::new(scope.clone(), follower).encode())))
         });
         let letters: Vec<_> = letters.collect();
         if !letters.is_empty() {
@@ -290,12 +318,13 @@ impl Performer {
         letter: &Letter,
         code: &str,
         message: &str,
+        span: &Attempt,
     ) -> Result<(), StageError> {
         let key = marker_key(scope, job);
         let manifest_key = ObjectKey::Manifest(self.stage.name(), job.clone());
         let (manifest, marker) = self.manifest_and_marker(&manifest_key, &key).await?;
         if let (Some(manifest), Some(Marker { outcome: Outcome::Done, .. })) = (manifest, marker) {
-            return self.follow_up(scope, job, manifest.followers).await;
+            return self.follow_up(scope, job, manifest.followers, span).await;
         }
         let marker = failed_marker(code, message);
         self.store.put(key, json(&marker).into()).await?;
@@ -303,13 +332,21 @@ impl Performer {
         self.ended(scope, job, marker).await
     }
 
-    async fn bury_unread(&self, letter: &Letter, error: StageError) -> Result<Next, StageError> {
+    async fn bury_unread(
+        &self,
+        letter: &Letter,
+        error: StageError,
+        span: &Attempt,
+    ) -> Result<Next, StageError> {
         let stage = self.stage.name();
-        tracing::error!(%stage, %error, "a message can't be read and is given up");
+        span.failed(error.code);
+        tracing::error!(%error, "a message can't be read and is given up");
         self.telemetry.error(stage, error.code);
         self.telemetry.ended(stage, Ending::Failed, 1);
         match address(&letter.body) {
-            Some((scope, job)) => self.give_up(&scope, &job, letter, error.code, &error.message).await?,
+            Some((scope, job)) => {
+                self.give_up(&scope, &job, letter, error.code, &error.message, span).await?;
+            }
             None => {
                 let letter = explained(letter.clone(), error.code, &error.message);
                 self.broker.publish(Queue::Dead(stage), letter).await?;

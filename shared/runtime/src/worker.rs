@@ -17,6 +17,7 @@ use crate::join::Joins;
 use crate::pace::Pace;
 use crate::perform::{Left, Performer};
 use crate::telemetry::{Ending, Telemetry};
+use crate::trace::Traces;
 
 /// How long a slot rests when its job can't be settled, and the first wait before subscribing again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct WorkerOptions {
     pub halt: Option<UnboundedSender<StageError>>,
     /// Where it counts what it does.
     pub telemetry: Telemetry,
+    /// Where its jobs' spans come from.
+    pub traces: Traces,
 }
 
 /// The worker of one stage.
@@ -67,9 +70,10 @@ impl Worker {
     ) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let (inline, halts) = (options.inline, options.halt.is_some());
-        let telemetry = options.telemetry.clone();
+        let (telemetry, traces) = (options.telemetry.clone(), options.traces.clone());
         let pace = Arc::new(Pace::new(options.slots));
-        let performer = Performer { stage, store, broker, joins, stopping, inline, halts, telemetry, pace };
+        let performer =
+            Performer { stage, store, broker, joins, stopping, inline, halts, telemetry, pace, traces };
         Self { performer: Arc::new(performer), options }
     }
 
@@ -164,7 +168,6 @@ async fn attend(
         Left::Unsettled(delivery, error) => (delivery, error),
         left => return left,
     };
-    tracing::warn!(stage = %performer.stage.name(), %error, "a job goes back to its queue after a pause");
     if let Some(halt) = halt {
         // Fails when an earlier error has stopped the house already.
         let _ = halt.send(error);
