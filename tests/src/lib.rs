@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod console;
+pub mod collector;
 pub mod program;
 pub mod results;
 pub mod scans;

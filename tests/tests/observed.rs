@@ -1,10 +1,13 @@
 //! What workers tell of their jobs while a run goes through them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
-use modiolus_broker::Broker;
+use modiolus_broker::{Broker, Letter};
 use modiolus_pipeline::StageName;
+use modiolus_pipeline::topology::Queue;
 use modiolus_tests::cluster::{Cluster, on_one_machine};
+use modiolus_tests::collector::{Collector, Told, text};
 use modiolus_tests::scans;
 use serde_json::Value;
 
@@ -12,38 +15,85 @@ use serde_json::Value;
 const STAGES: [StageName; 4] =
     [StageName::Ingest, StageName::Filter, StageName::Preprocess, StageName::Infer];
 
+/// The trace of somebody else, who sends what nobody can read.
+const OTHER: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Of each job that is done, what its log line says: stage, run, job, trace and span.
+fn jobs_done(stderr: &str) -> Vec<[String; 5]> {
+    let lines = stderr.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let done = lines.filter(|line| line["message"] == "a job is done");
+    let text = |line: &Value, name: &str| line["span"][name].as_str().expect("a text").to_owned();
+    done.map(|line| ["stage", "run", "job", "trace_id", "span_id"].map(|name| text(&line, name))).collect()
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_goes_through_all_stages_and_log_lines_name_run_job_and_trace() {
+async fn one_trace_goes_through_all_stages_and_logs_and_collector_know_it() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let key = scans::key_file(folder.path());
     let calm = on_one_machine(folder.path(), &key, 1, 30);
-    let broker = cluster.broker().await;
+    let (broker, collector) = (cluster.broker().await, Collector::start().await);
     let mut events = broker.events().await.unwrap();
-    let told = [("RUST_LOG", "info,modiolus_runtime=debug".to_owned())];
+    let told = [
+        ("RUST_LOG", "info,modiolus_runtime=debug".to_owned()),
+        ("MODIOLUS__TRACES__OTLP_ENDPOINT", collector.endpoint()),
+    ];
     let workers = STAGES.map(|stage| cluster.worker_with(stage, &key, &told));
+    let unreadable = Letter::new("no job").with("traceparent", format!("00-{OTHER}-00f067aa0ba902b7-01"));
+    broker.publish(Queue::Work(StageName::Ingest), unreadable).await.unwrap();
     let run = cluster.submit(&broker, &calm).await;
     cluster.wait_until_done(&mut events, &run).await;
-
-    let mut traces: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let (mut jobs, mut spans) = (0, BTreeSet::new());
-    for worker in workers {
-        let stopped = worker.stop().with_code(0);
-        for line in stopped.stderr.lines() {
-            let line: Value = serde_json::from_str(line).unwrap();
-            if line["message"] != "a job is done" {
-                continue;
-            }
-            let text = |name: &str| line["span"][name].as_str().unwrap_or_default().to_owned();
-            assert_eq!((text("run"), &line["span"]["attempt"]), (run.to_string(), &Value::from(1)), "{line}");
-            assert!(text("job").starts_with(&text("stage")), "{line}");
-            traces.entry(text("trace_id")).or_default().insert(text("stage"));
-            spans.insert(text("span_id"));
-            jobs += 1;
-        }
-    }
-    let all: BTreeSet<String> = STAGES.iter().map(ToString::to_string).collect();
-    assert_eq!(traces.into_values().collect::<Vec<_>>(), [all], "one chunk, one trace through all stages");
-    assert!(jobs > 4 && spans.len() == jobs, "{jobs} jobs, {} spans", spans.len());
+    // Which also tells the last spans.
+    let logs: Vec<String> = workers.into_iter().map(|worker| worker.stop().with_code(0).stderr).collect();
     broker.close().await;
+
+    let done: Vec<_> = logs.iter().flat_map(|log| jobs_done(log)).collect();
+    let mut traces: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for [stage, of, job, trace, _] in &done {
+        assert!(*of == run.to_string() && job.starts_with(stage.as_str()), "{stage} {of} {job}");
+        traces.entry(trace).or_default().insert(stage);
+    }
+    let all: BTreeSet<_> = STAGES.map(StageName::as_str).into();
+    assert_eq!(traces.values().collect::<Vec<_>>(), [&all], "one chunk, one trace through all stages");
+    assert!(logs.iter().any(|log| log.contains(OTHER)), "what can't be read has a trace too");
+    let known: BTreeMap<_, _> =
+        done.iter().map(|[stage, _, job, _, span]| (span.clone(), (stage, job))).collect();
+    assert_eq!(known.len(), done.len(), "each job has a span of its own");
+    collector_knows(&collector, &known);
+    let delivered = fs::read_dir(folder.path().join("scans")).unwrap();
+    for path in delivered.map(|path| path.unwrap().file_name().into_string().unwrap()) {
+        let found = collector.bytes().windows(path.len()).any(|bytes| bytes == path.as_bytes());
+        assert!(!found, "a path of a patient is in a trace");
+    }
+}
+
+/// Insists on a span for each job, whose parent is the span of the job that it follows from.
+fn collector_knows(collector: &Collector, known: &BTreeMap<String, (&String, &String)>) {
+    let (unread, told): (Vec<Told>, Vec<Told>) =
+        collector.spans().into_iter().partition(|told| hex(&told.span.trace_id) == OTHER);
+    let [Told { program, span }] = unread.as_slice() else { panic!("{} unread", unread.len()) };
+    assert_eq!(
+        (program.as_str(), hex(&span.parent_span_id).as_str()),
+        ("modiolus-ingest", "00f067aa0ba902b7")
+    );
+    assert_eq!(text(&span.attributes, "error.type").as_deref(), Some("undecodable"));
+    assert_eq!(span.status.as_ref().map(|status| status.code), Some(2), "an error");
+
+    assert_eq!(told.len(), known.len());
+    for Told { program, span } in told {
+        let (stage, job) = known[&hex(&span.span_id)];
+        assert_eq!((&program, &span.name), (&format!("modiolus-{stage}"), stage));
+        let names: BTreeSet<&str> = span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+        let wanted = ["stage", "run", "chunk", "job", "attempt"].map(|name| format!("modiolus.{name}"));
+        assert_eq!(names, wanted.iter().map(String::as_str).collect::<BTreeSet<_>>());
+        assert_eq!(text(&span.attributes, "modiolus.job").as_ref(), Some(job));
+        assert!(span.end_time_unix_nano > span.start_time_unix_nano);
+        let before = STAGES.iter().position(|name| name.as_str() == stage).unwrap().checked_sub(1);
+        let parent = known.get(&hex(&span.parent_span_id)).map(|(stage, _)| stage.as_str());
+        assert_eq!(parent, before.map(|before| STAGES[before].as_str()), "{stage}");
+    }
 }

@@ -49,6 +49,8 @@ pub struct Configuration {
     pub pseudonyms: PseudonymsSection,
     /// Where a worker tells how it is.
     pub http: HttpSection,
+    /// Where a worker tells which job followed from which.
+    pub traces: TracesSection,
     /// What a program writes to its standard error output. How much is said by `RUST_LOG`, default: `info`.
     pub log: LogSection,
 }
@@ -162,6 +164,16 @@ impl Default for HttpSection {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
     }
+}
+
+/// Traces.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct TracesSection {
+    /// The OpenTelemetry collector that is told a span for each job (OTLP over HTTP): `http://HOST:PORT`, its port is mostly
+    /// 4318. Spans name stage, run, chunk, job and attempt, and nothing of a patient. Default: none, nobody is told.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Logs.

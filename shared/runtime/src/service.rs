@@ -27,6 +27,7 @@ use crate::join::Joins;
 use crate::logging;
 use crate::stop::stop_on_signal;
 use crate::telemetry::Telemetry;
+use crate::trace::Traces;
 use crate::worker::{Worker, WorkerOptions, rest};
 
 /// The first and the longest pause between two attempts to connect, before jitter.
@@ -105,7 +106,7 @@ pub fn main<S: Stage>(
     }
     logging::init(configuration.log.format, "info");
     tracing::info!(program = name, version, "starting");
-    match run(&configuration, stage) {
+    match run(program, &configuration, stage) {
         Ok(()) => {
             tracing::info!(program = name, "stopped");
             ExitCode::SUCCESS
@@ -118,15 +119,19 @@ pub fn main<S: Stage>(
 }
 
 fn run<S: Stage>(
+    program: Program,
     configuration: &Configuration,
     stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
 ) -> Result<(), StartError> {
     let stage = stage(configuration)?;
+    let traces = configuration.traces.open(program.name, program.version)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(configuration, stage))
+    let served = runtime.block_on(serve(configuration, stage, traces.clone()));
+    traces.close();
+    served
 }
 
-async fn serve<S: Stage>(configuration: &Configuration, stage: S) -> Result<(), StartError> {
+async fn serve<S: Stage>(configuration: &Configuration, stage: S, traces: Traces) -> Result<(), StartError> {
     let (name, telemetry, shutdown) = (S::Job::STAGE, Telemetry::default(), CancellationToken::new());
     stop_on_signal(shutdown.clone(), say_stopping)?;
     http::serve(configuration.http.listen, name, telemetry.clone(), shutdown.clone())
@@ -139,7 +144,7 @@ async fn serve<S: Stage>(configuration: &Configuration, stage: S) -> Result<(), 
     let port: Arc<dyn Broker> = Arc::new(broker.clone());
     let joins = Arc::new(Joins::new(store.clone(), port.clone()));
     let slots = configuration.worker.slots.map_or_else(|| default_slots(name), std::num::NonZeroUsize::get);
-    let options = WorkerOptions { slots, telemetry, ..WorkerOptions::default() };
+    let options = WorkerOptions { slots, telemetry, traces, ..WorkerOptions::default() };
     let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
     tracing::info!(stage = %name, slots, "working");
     tokio::join!(

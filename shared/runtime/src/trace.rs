@@ -4,6 +4,11 @@
 //! <https://www.w3.org/TR/trace-context/>). Each attempt at a job is a span of that trace, and what it publishes carries the
 //! same trace, with this span as its parent. A letter without a trace, or with one that makes no sense, begins one: so do the
 //! first jobs of chunks. Log lines about a job carry its run, its id, trace and span. Stages know nothing of all this.
+//!
+//! Where it is configured, spans are told to an OpenTelemetry collector, in batches, by a thread of their own. A collector that
+//! isn't there costs spans and some lines in the log, never a job.
+
+mod collector;
 
 use std::collections::BTreeMap;
 
@@ -22,13 +27,20 @@ const LONGEST_HEADER: usize = 512;
 /// Where the spans of a process come from. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Traces {
+    provider: SdkTracerProvider,
     tracer: SdkTracer,
 }
 
 /// Traces that are passed on and told to nobody.
 impl Default for Traces {
     fn default() -> Self {
-        Self { tracer: SdkTracerProvider::default().tracer("modiolus") }
+        Self::from(SdkTracerProvider::default())
+    }
+}
+
+impl From<SdkTracerProvider> for Traces {
+    fn from(provider: SdkTracerProvider) -> Self {
+        Self { tracer: provider.tracer("modiolus"), provider }
     }
 }
 

@@ -9,7 +9,11 @@ use modiolus_store::{FolderStore, ObjectStore, S3Options, S3Store, StoreError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::text::{given, read, required};
-use super::{BrokerSection, Configuration, ConfigurationError, PseudonymsSection, SecretText, StoreSection};
+use super::{
+    BrokerSection, Configuration, ConfigurationError, PseudonymsSection, SecretText, StoreSection,
+    TracesSection,
+};
+use crate::trace::Traces;
 
 /// What is escaped in a virtual host's name as part of an address.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
@@ -113,6 +117,27 @@ impl StoreSection {
         options.bucket_prefix.clone_from(&self.bucket_prefix);
         options.ca_file = given(&self.ca_file).map(ToOwned::to_owned);
         Ok(options)
+    }
+}
+
+impl TracesSection {
+    /// The traces of a program.
+    ///
+    /// # Errors
+    /// When the collector's address has another form.
+    pub fn open(&self, name: &'static str, version: &'static str) -> Result<Traces, ConfigurationError> {
+        let Some(endpoint) = self.otlp_endpoint.as_deref() else { return Ok(Traces::default()) };
+        let bad = || {
+            // It may hold a password: not shown.
+            ConfigurationError::new(
+                "traces.otlp_endpoint must be http://HOST:PORT and nothing more: the address of an OpenTelemetry collector \
+                 in the cluster's own network, which passes traces on by whatever way they are to go",
+            )
+        };
+        let host = endpoint.strip_prefix("http://").map(|host| host.trim_end_matches('/'));
+        let host = host.filter(|host| !host.is_empty() && !host.contains(['@', '/', '?', '#', ' ']));
+        Traces::told_to(&format!("http://{}/v1/traces", host.ok_or_else(bad)?), name, version)
+            .map_err(|_| bad())
     }
 }
 
