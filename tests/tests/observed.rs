@@ -47,6 +47,9 @@ async fn one_trace_goes_through_all_stages_and_logs_and_collector_know_it() {
     broker.publish(Queue::Work(StageName::Ingest), unreadable).await.unwrap();
     let run = cluster.submit(&broker, &calm).await;
     cluster.wait_until_done(&mut events, &run).await;
+    for (stage, worker) in STAGES.iter().zip(&workers) {
+        metrics_tell(*stage, &worker.page("/metrics").unwrap());
+    }
     // Which also tells the last spans.
     let logs: Vec<String> = workers.into_iter().map(|worker| worker.stop().with_code(0).stderr).collect();
     broker.close().await;
@@ -68,6 +71,30 @@ async fn one_trace_goes_through_all_stages_and_logs_and_collector_know_it() {
     for path in delivered.map(|path| path.unwrap().file_name().into_string().unwrap()) {
         let found = collector.bytes().windows(path.len()).any(|bytes| bytes == path.as_bytes());
         assert!(!found, "a path of a patient is in a trace");
+    }
+}
+
+/// Insists on the numbers of a run of 30 files through this stage, all of them at their first attempt.
+fn metrics_tell(stage: StageName, page: &str) {
+    let value = |name: &str| {
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {page}"));
+        line.trim().parse::<f64>().unwrap()
+    };
+    let of = |name: &str| value(&format!("modiolus_{name}{{stage=\"{stage}\"}}"));
+    let done = value(&format!("modiolus_jobs_total{{stage=\"{stage}\",outcome=\"done\"}}"));
+    let unread = if stage == StageName::Ingest { 1.0 } else { 0.0 };
+    assert_eq!(
+        (of("queue_age_seconds_count"), of("job_duration_seconds_count")),
+        (done + unread, done + unread)
+    );
+    assert!(of("queue_age_seconds_sum") < 60.0 * done, "{page}");
+    assert_eq!((of("job_attempts_sum"), of("job_attempts_count")), (done + unread, done + unread));
+    assert!(of("units_total") >= 1.0, "{page}");
+    match stage {
+        StageName::Ingest => assert_eq!(of("units_total"), 30.0),
+        StageName::Filter => assert!(value("modiolus_refused_files_total{reason=\"other-plane\"}") >= 1.0),
+        _ => {}
     }
 }
 

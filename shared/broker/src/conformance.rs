@@ -143,7 +143,10 @@ async fn retries_wait_and_come_back_to_work(broker: &dyn Broker, stage: StageNam
     let mut consumer = consume(broker, Queue::Work(stage), 1).await;
     publish(broker, Queue::Retry(stage, 0), &["later"]).await;
     nothing_comes(&mut consumer).await;
-    expect(&mut consumer, "later").await.ack().await.expect("an ack");
+    let later = expect(&mut consumer, "later").await;
+    let age = later.age.expect("an age");
+    assert!((A_WHILE..2 * SOON).contains(&age), "a letter knows how long it has waited, but {age:?}");
+    later.ack().await.expect("an ack");
 }
 
 async fn rejected_letters_are_dead_and_reported(broker: &dyn Broker, stage: StageName) {

@@ -10,6 +10,7 @@ use modiolus_pipeline::StageName;
 use modiolus_pipeline::message::MAX_MESSAGE_BYTES;
 use modiolus_pipeline::topology::{MAX_RETURNS, Queue, RETRY_DELAYS};
 use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
 
 use crate::{Broker, BrokerError, Consumer, Delivery, Events, Letter, Receipt, Settlement};
 
@@ -53,6 +54,7 @@ enum BoxName {
 struct Waiting {
     letter: Letter,
     returns: u32,
+    since: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +96,7 @@ impl InProcess {
     }
 
     fn post(&self, queue: Queue, letter: Letter) {
-        let waiting = Waiting { letter, returns: 0 };
+        let waiting = Waiting { letter, returns: 0, since: Instant::now() };
         let Queue::Retry(stage, delay) = queue else {
             return self.office.boxes().put(BoxName::Queue(queue), waiting);
         };
@@ -208,7 +210,7 @@ impl Subscriber {
         self.given += 1;
         let receipt = Slip { office: self.office.clone(), name: self.name, key: (self.id, self.given) };
         boxes.unsettled.insert(receipt.key, waiting.clone());
-        Some(Delivery::new(waiting.letter, waiting.returns, Box::new(receipt)))
+        Some(Delivery::new(waiting.letter, waiting.returns, Some(waiting.since.elapsed()), Box::new(receipt)))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod server;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,13 +119,16 @@ pub struct Delivery {
     pub letter: Letter,
     /// How often it was given out before without being settled, as far as the broker knows.
     pub returns: u32,
+    /// How long ago the letter was put into its queue, a retry's delay and all; `None` where whoever published it doesn't
+    /// say. Between two machines it is as wrong as their clocks differ, and never less than nothing.
+    pub age: Option<Duration>,
     receipt: Box<dyn Receipt>,
 }
 
 impl Delivery {
     /// A delivery, for adapters.
-    pub fn new(letter: Letter, returns: u32, receipt: Box<dyn Receipt>) -> Self {
-        Self { letter, returns, receipt }
+    pub fn new(letter: Letter, returns: u32, age: Option<Duration>, receipt: Box<dyn Receipt>) -> Self {
+        Self { letter, returns, age, receipt }
     }
 
     /// The delivery with something around its receipt, for layers over an adapter.

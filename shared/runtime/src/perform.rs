@@ -79,6 +79,7 @@ impl Performer {
     /// Does what a delivery asks for and settles it.
     pub(crate) async fn attend(self: &Arc<Self>, delivery: Delivery) -> Left {
         let _running = self.telemetry.running(self.stage.name());
+        self.telemetry.taken(self.stage.name(), delivery.age);
         let span = self.traces.begin(self.stage.name(), &delivery.letter);
         let log = span.log.clone();
         match self.handle(&delivery.letter, delivery.returns, &span).instrument(log.clone()).await {

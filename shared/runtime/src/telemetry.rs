@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use modiolus_pipeline::{ProgressEvent, Reason, StageName};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -54,6 +54,7 @@ struct Counts {
     registry: Registry,
     jobs: Family<EndingLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
+    ages: Family<StageLabel, Histogram>,
     seconds: Family<StageLabel, Histogram>,
     attempts: Family<StageLabel, Histogram>,
     running: Family<StageLabel, Gauge>,
@@ -89,11 +90,14 @@ impl Default for Counts {
     fn default() -> Self {
         // A twentieth of a second to 27 minutes.
         let seconds = || Histogram::new(exponential_buckets(0.05, 2.0, 16));
+        // A second to 16 hours.
+        let ages = || Histogram::new(exponential_buckets(1.0, 3.0, 11));
         let attempts = || Histogram::new([1.0, 2.0, 3.0, 4.0]);
         let mut counts = Self {
             registry: Registry::with_prefix("modiolus"),
             jobs: Family::default(),
             errors: Family::default(),
+            ages: Family::new_with_constructor(ages),
             seconds: Family::new_with_constructor(seconds),
             attempts: Family::new_with_constructor(attempts),
             running: Family::default(),
@@ -112,6 +116,8 @@ impl Counts {
         let all = &mut self.registry;
         all.register("jobs", "Deliveries that ended, by how", self.jobs.clone());
         all.register("job_errors", "Errors of jobs, by code, retried or not", self.errors.clone());
+        let help = "How long ago a job was put into its queue when it is taken, as far as clocks agree";
+        all.register_with_unit("queue_age", help, Unit::Seconds, self.ages.clone());
         let help = "From taking a delivery to settling it";
         all.register_with_unit("job_duration", help, Unit::Seconds, self.seconds.clone());
         let help = "Which attempt it was that ended a job, done or failed";
@@ -143,6 +149,12 @@ impl Telemetry {
 
     pub(crate) fn subscribed(&self, stage: StageName, is_subscribed: bool) {
         self.0.subscribed.get_or_create(&label(stage)).set(i64::from(is_subscribed));
+    }
+
+    pub(crate) fn taken(&self, stage: StageName, age: Option<Duration>) {
+        if let Some(age) = age {
+            self.0.ages.get_or_create(&label(stage)).observe(age.as_secs_f64());
+        }
     }
 
     /// Counts a delivery as in hand until the value is dropped.
@@ -206,6 +218,8 @@ mod tests {
         let running = telemetry.running(stage);
         assert!(telemetry.text().contains("modiolus_jobs_running{stage=\"filter\"} 1"));
         drop(running);
+        telemetry.taken(stage, Some(Duration::from_secs(2)));
+        telemetry.taken(stage, None);
         telemetry.ended(stage, Ending::Retried, 1);
         telemetry.ended(stage, Ending::Done, 2);
         telemetry.error(stage, "store-unavailable");
@@ -217,6 +231,8 @@ mod tests {
             "modiolus_jobs_total{stage=\"filter\",outcome=\"done\"} 1",
             "modiolus_jobs_total{stage=\"filter\",outcome=\"retried\"} 1",
             "modiolus_job_errors_total{stage=\"filter\",code=\"store-unavailable\"} 1",
+            "modiolus_queue_age_seconds_sum{stage=\"filter\"} 2",
+            "modiolus_queue_age_seconds_count{stage=\"filter\"} 1",
             "modiolus_job_duration_seconds_count{stage=\"filter\"} 1",
             "modiolus_job_attempts_sum{stage=\"filter\"} 2",
             "modiolus_units_total{stage=\"filter\"} 7",

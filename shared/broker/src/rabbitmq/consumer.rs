@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use modiolus_pipeline::topology::Queue;
 use super::definitions::deaths_queue;
 use super::errors::translate;
 use super::lease::Lease;
-use super::letter::{headers, returns};
+use super::letter::{age, headers, returns};
 use super::link::Link;
 use super::publisher::Publisher;
 use crate::{BrokerError, Consumer, Delivery, Letter, Receipt, Settlement};
@@ -117,10 +118,10 @@ impl Subscription {
         let lapin::message::Delivery { data, properties, acker, delivery_tag: tag, .. } = delivery;
         let body = Bytes::from(data);
         let letter = Letter { body: body.clone(), headers: headers(&properties) };
-        let returns = returns(&properties);
+        let (returns, age) = (returns(&properties), age(&properties, SystemTime::now()));
         let (source, lease, publisher) = (self.source, self.lease.clone(), self.publisher.clone());
         let slip = Slip { tag, acker, source, lease, publisher, body, properties };
-        Delivery::new(letter, returns, Box::new(slip))
+        Delivery::new(letter, returns, age, Box::new(slip))
     }
 }
 

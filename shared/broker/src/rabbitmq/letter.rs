@@ -1,7 +1,7 @@
 //! Letters as messages of AMQP 0-9-1.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -26,6 +26,7 @@ pub(super) fn properties(queue: Queue, letter: &Letter) -> BasicProperties {
         headers.insert(name.as_str().into(), AMQPValue::LongString(value.as_str().into()));
     }
     let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
+    let properties = properties.with_timestamp(since_1970(SystemTime::now()).as_secs());
     match queue {
         Queue::Retry(_, delay) => properties.with_expiration(jittered(RETRY_DELAYS[delay])),
         Queue::Work(_) | Queue::Dead(_) => properties,
@@ -48,6 +49,16 @@ pub(super) fn headers(properties: &BasicProperties) -> BTreeMap<String, String> 
         _ => None,
     };
     table.inner().iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect()
+}
+
+/// How long before `now` a letter was published; nothing at all where its publisher's clock is ahead of ours.
+pub(super) fn age(properties: &BasicProperties, now: SystemTime) -> Option<Duration> {
+    let published = Duration::from_secs((*properties.timestamp())?);
+    Some(since_1970(now).saturating_sub(published))
+}
+
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// How often a letter was given out before.
@@ -75,6 +86,18 @@ mod tests {
         let properties = properties(Queue::Work(StageName::Ingest), &letter);
         assert_eq!(headers(&properties), Letter::default().with("trace", "00-a").headers);
         assert_eq!(returns(&properties), 0);
+    }
+
+    #[test]
+    fn an_age_is_never_negative_however_clocks_differ() {
+        let now = SystemTime::now();
+        let letter = properties(Queue::Work(StageName::Ingest), &Letter::new("x"));
+        let later = |seconds| age(&letter, now + Duration::from_secs(seconds)).unwrap().as_secs();
+        assert!((600..=602).contains(&later(600)), "{}", later(600));
+        assert_eq!(age(&letter, now - Duration::from_secs(600)), Some(Duration::ZERO));
+        let nonsense = BasicProperties::default().with_timestamp(u64::MAX);
+        assert_eq!(age(&nonsense, now), Some(Duration::ZERO));
+        assert_eq!(age(&BasicProperties::default(), now), None);
     }
 
     #[test]
