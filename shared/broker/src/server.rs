@@ -162,14 +162,23 @@ impl Vhost {
         Settings::parse(&self.address(role)).expect("a well-formed address")
     }
 
-    /// The same over TLS, without the certificate of its authority.
+    /// The same over TLS.
+    pub fn tls_address(&self, role: Role) -> String {
+        let (user, Access { amqps, password, .. }) = (self.user(role), &self.access);
+        format!("amqps://{user}:{password}@localhost:{amqps}/{}", self.name)
+    }
+
+    /// The settings over TLS, without the certificate of its authority.
     ///
     /// # Panics
     /// Never: the address is well formed.
     pub fn tls_settings(&self, role: Role) -> Settings {
-        let (user, Access { amqps, password, .. }) = (self.user(role), &self.access);
-        Settings::parse(&format!("amqps://{user}:{password}@localhost:{amqps}/{}", self.name))
-            .expect("a well-formed address")
+        Settings::parse(&self.tls_address(role)).expect("a well-formed address")
+    }
+
+    /// The file with the certificate of the authority that the server's certificate comes from.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
     }
 
     /// The certificate (PEM) of the authority that the server's certificate comes from.
@@ -177,7 +186,7 @@ impl Vhost {
     /// # Panics
     /// When the server's folder has lost it.
     pub fn ca(&self) -> String {
-        fs::read_to_string(self.folder.join("ca.pem")).expect("the authority's certificate")
+        fs::read_to_string(self.ca_file()).expect("the authority's certificate")
     }
 
     /// What the management interface answers to a `GET` about this virtual host: `queues/filter`, `definitions`.
@@ -188,6 +197,17 @@ impl Vhost {
         let (kind, rest) =
             kind.split_once('/').map_or((kind, String::new()), |(kind, rest)| (kind, format!("/{rest}")));
         self.access.ask("GET", &format!("/api/{kind}/{}{rest}", self.name), None)
+    }
+
+    /// The status of what the management interface answers to one who has a role, and the answer.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn call_as(&self, role: Role, method: &str, path: &str) -> (u16, Value) {
+        let path = format!("/api/{path}").replace("VHOST", &self.name);
+        self.access
+            .call_as(&self.user(role), method, &path, None)
+            .expect("an answer of the management interface")
     }
 
     /// Removes a queue.
@@ -225,7 +245,17 @@ fn user_name(vhost: &str, role: Role) -> String {
 
 impl Access {
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), ureq::Error> {
-        let credentials = format!("administrator:{}", self.password);
+        self.call_as("administrator", method, path, body)
+    }
+
+    fn call_as(
+        &self,
+        user: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), ureq::Error> {
+        let credentials = format!("{user}:{}", self.password);
         let credentials = base64::engine::general_purpose::STANDARD.encode(credentials);
         let request = ureq::http::Request::builder()
             .method(method)

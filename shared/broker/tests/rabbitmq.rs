@@ -226,6 +226,38 @@ async fn a_worker_reads_no_other_stage_and_writes_to_its_followers_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sees_how_many_jobs_wait_or_are_in_hand_and_touches_none() {
+    let Some(server) = Server::shared() else { return };
+    let vhost = server.vhost();
+    let broker = connect(&vhost, Role::Operator).await;
+    broker.publish_all((0..3).map(|_| (WORK, Letter::new("x"))).collect()).await.expect("a confirmation");
+    let mut consumer = broker.consume(WORK, 1).await.expect("a subscription");
+    let in_hand = next(&mut consumer).await;
+    // What KEDA's scaler reads. The broker counts every few seconds.
+    let counted = async {
+        loop {
+            let (status, queue) = vhost.call_as(Role::Watcher, "GET", "queues/VHOST/filter");
+            assert_eq!(status, 200, "{queue}");
+            if (&queue["messages"], &queue["messages_unacknowledged"]) == (&3.into(), &1.into()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(SOON, counted).await.expect("the count soon");
+    for (method, path) in
+        [("DELETE", "queues/VHOST/filter"), ("DELETE", "queues/VHOST/filter/contents"), ("GET", "users")]
+    {
+        let (status, answer) = vhost.call_as(Role::Watcher, method, path);
+        assert!([401, 403].contains(&status), "{method} {path}: {status} {answer}");
+    }
+    let watcher = connect(&vhost, Role::Watcher).await;
+    let error = watcher.consume(WORK, 1).await.map(drop).expect_err("no right to read");
+    assert!(matches!(error, BrokerError::Refused(_)), "{error}");
+    in_hand.ack().await.expect("an ack");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_enter_is_told_so_without_the_password() {
     let Some(server) = Server::shared() else { return };
     let vhost = server.vhost();

@@ -59,6 +59,8 @@ pub enum Role {
     Worker(StageName),
     /// Read and write every queue, and look at the management interface. Configures nothing.
     Operator,
+    /// See how long the queues are, for scalers: the management interface, and no letter.
+    Watcher,
     /// Everything.
     Administrator,
 }
@@ -66,7 +68,11 @@ pub enum Role {
 impl Role {
     /// All roles.
     pub fn all() -> impl Iterator<Item = Self> {
-        StageName::ALL.into_iter().map(Self::Worker).chain([Self::Operator, Self::Administrator])
+        StageName::ALL.into_iter().map(Self::Worker).chain([
+            Self::Operator,
+            Self::Watcher,
+            Self::Administrator,
+        ])
     }
 
     /// The name of the user who has it in a cluster.
@@ -74,6 +80,7 @@ impl Role {
         match self {
             Self::Worker(stage) => stage.as_str(),
             Self::Operator => "operator",
+            Self::Watcher => "watcher",
             Self::Administrator => "administrator",
         }
     }
@@ -81,7 +88,7 @@ impl Role {
     fn tags(self) -> &'static [&'static str] {
         match self {
             Self::Worker(_) => &[],
-            Self::Operator => &["monitoring"],
+            Self::Operator | Self::Watcher => &["monitoring"],
             Self::Administrator => &["administrator"],
         }
     }
@@ -99,6 +106,7 @@ impl Role {
                 [nothing, only(written), only(vec![stage.to_string(), deaths_queue(stage)])]
             }
             Self::Operator => [nothing, ".*".into(), ".*".into()],
+            Self::Watcher => [nothing.clone(), nothing.clone(), nothing],
             Self::Administrator => [".*".into(), ".*".into(), ".*".into()],
         }
     }
