@@ -14,7 +14,7 @@ mod page;
 mod tests;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, Environment, File, FileFormat};
@@ -137,6 +137,9 @@ impl Default for StoreSection {
 pub struct WorkerSection {
     /// How many jobs are done at a time (a number of jobs, at least 1). Default: the number of cores; 1 for `modiolus-train`.
     pub slots: Option<NonZeroUsize>,
+    /// After how many seconds without a job the worker ends by itself (at least 1), where something else starts one when there
+    /// are jobs. Default: none, it waits for ever.
+    pub idle_seconds: Option<NonZeroU64>,
 }
 
 /// The key of the pseudonyms.

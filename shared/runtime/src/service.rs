@@ -133,6 +133,8 @@ fn run<S: Stage>(
 
 async fn serve<S: Stage>(configuration: &Configuration, stage: S, traces: Traces) -> Result<(), StartError> {
     let (name, telemetry, shutdown) = (S::Job::STAGE, Telemetry::default(), CancellationToken::new());
+    // Not yet: whoever watches sees it from the start.
+    telemetry.subscribed(name, false);
     stop_on_signal(shutdown.clone(), say_stopping)?;
     http::serve(configuration.http.listen, name, telemetry.clone(), shutdown.clone())
         .await
@@ -144,7 +146,8 @@ async fn serve<S: Stage>(configuration: &Configuration, stage: S, traces: Traces
     let port: Arc<dyn Broker> = Arc::new(broker.clone());
     let joins = Arc::new(Joins::new(store.clone(), port.clone()));
     let slots = configuration.worker.slots.map_or_else(|| default_slots(name), std::num::NonZeroUsize::get);
-    let options = WorkerOptions { slots, telemetry, traces, ..WorkerOptions::default() };
+    let idle = configuration.worker.idle_seconds.map(|seconds| Duration::from_secs(seconds.get()));
+    let options = WorkerOptions { slots, telemetry, traces, idle, ..WorkerOptions::default() };
     let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
     tracing::info!(stage = %name, slots, "working");
     tokio::join!(

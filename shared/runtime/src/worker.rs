@@ -40,6 +40,8 @@ pub struct WorkerOptions {
     pub telemetry: Telemetry,
     /// Where its jobs' spans come from.
     pub traces: Traces,
+    /// After how long without a job it stops, and tells so by the token that it was given. `None`: never.
+    pub idle: Option<Duration>,
 }
 
 /// The worker of one stage.
@@ -77,7 +79,7 @@ impl Worker {
         Self { performer: Arc::new(performer), options }
     }
 
-    /// Works until `shutdown`: then takes nothing more, lets jobs finish or hands them back, and returns. Dropping the
+    /// Works until `shutdown`, or until it was idle for long enough: then takes nothing more, lets jobs finish or hands them back, and returns. Dropping the
     /// future stops at once; what was not acknowledged comes again elsewhere.
     pub async fn run(&self, shutdown: CancellationToken) {
         while let Some(consumer) = self.subscribe(&shutdown).await {
@@ -132,6 +134,11 @@ impl Worker {
                     _ => continue,
                 },
                 delivery = consumer.next() => delivery,
+                () = self.idle(), if jobs.is_empty() => {
+                    tracing::info!(%stage, "no job has come for a while: ending");
+                    shutdown.cancel();
+                    break;
+                }
             };
             let Some(delivery) = delivery else {
                 tracing::warn!(%stage, "the subscription is lost; subscribing again");
@@ -141,6 +148,14 @@ impl Worker {
             jobs.spawn(attend(performer, delivery, halt, shutdown.clone()));
         }
         self.drain(jobs, shutdown).await;
+    }
+
+    /// Waits until there was nothing to do for too long.
+    async fn idle(&self) {
+        match self.options.idle {
+            Some(idle) => tokio::time::sleep(idle).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits for the jobs that run; on shutdown they are told to hurry.

@@ -38,6 +38,7 @@ fn a_mistake_is_refused_by_name() {
         ("[brokers]\naddress = \"amqp://a\"\n", "brokers"),
         ("[worker]\nslots = 0\n", "worker.slots"),
         ("[worker]\nslots = \"many\"\n", "worker.slots"),
+        ("[worker]\nidle_seconds = 0\n", "worker.idle_seconds"),
         ("[log]\nformat = \"xml\"\n", "xml"),
         ("[http]\nlisten = \"here\"\n", "http.listen"),
         ("[store]\nfolder = \"/a\"\nendpoint = \"http://a\"\n", "store.folder"),
