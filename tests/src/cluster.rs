@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::door::Door;
 use crate::program::{Finished, Process, modiolus, program};
 
 /// How long a worker may take until it takes jobs.
@@ -43,6 +44,7 @@ pub struct Cluster {
     garage: Garage,
     store: S3Store,
     secrets: TempDir,
+    doors: Option<Door>,
 }
 
 /// The buckets that a stage opens in an installation, and how.
@@ -69,7 +71,26 @@ impl Cluster {
         let server = Server::shared()?;
         let store = S3Store::new(garage.options()).expect("options of a server that runs");
         let secrets = tempfile::tempdir().expect("a temporary folder");
-        Some(Self { vhost: server.vhost(), _server: server, garage, store, secrets })
+        Some(Self { vhost: server.vhost(), _server: server, garage, store, secrets, doors: None })
+    }
+
+    /// A cluster whose workers reach the broker and the store over TLS alone, with certificates of authorities of its own.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    pub async fn start_with_tls() -> Option<Self> {
+        let cluster = Self::start()?;
+        let store = cluster.garage.options().endpoint.expect("Garage has an address");
+        let store = store.trim_start_matches("http://").parse().expect("an address of this machine");
+        let door = Door::before(store, cluster.secrets.path()).await;
+        Some(Self { doors: Some(door), ..cluster })
+    }
+
+    /// What a worker is told of whom to trust: the authorities of the broker and of the store.
+    pub fn authorities(&self) -> Vec<(&'static str, String)> {
+        let store = self.doors.iter().map(|door| ("MODIOLUS__STORE__CA_FILE", door.ca_file().to_owned()));
+        let files = [("MODIOLUS__BROKER__CA_FILE", self.vhost.ca_file())].into_iter().chain(store);
+        files.map(|(key, file)| (key, file.display().to_string())).collect()
     }
 
     /// The store, as its owner sees it.
@@ -108,13 +129,16 @@ impl Cluster {
     }
 
     fn tell_broker(&self, command: &mut Command, stage: StageName) {
-        let address = self.vhost.address(Role::Worker(stage));
-        let parts = address.strip_prefix("amqp://").and_then(|rest| rest.split_once('@'));
-        let ((user, password), (host, vhost)) = parts
-            .and_then(|(user, host)| Some((user.split_once(':')?, host.split_once('/')?)))
+        let role = Role::Worker(stage);
+        let address =
+            if self.doors.is_some() { self.vhost.tls_address(role) } else { self.vhost.address(role) };
+        let parts =
+            address.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?)));
+        let (scheme, (user, password), (host, vhost)) = parts
+            .and_then(|(scheme, (user, host))| Some((scheme, user.split_once(':')?, host.split_once('/')?)))
             .expect("amqp://USER:PASSWORD@HOST:PORT/VHOST");
         command
-            .env("MODIOLUS__BROKER__ADDRESS", format!("amqp://{host}"))
+            .env("MODIOLUS__BROKER__ADDRESS", format!("{scheme}://{host}"))
             .env("MODIOLUS__BROKER__VIRTUAL_HOST", vhost)
             .env("MODIOLUS__BROKER__USER", user)
             .env("MODIOLUS__BROKER__PASSWORD_FILE", self.secret(&format!("broker-{stage}"), password));
@@ -122,8 +146,9 @@ impl Cluster {
 
     fn tell_store(&self, command: &mut Command, access: &S3Options) {
         let S3Options { endpoint, access_key, secret_key, .. } = access;
+        let endpoint = endpoint.clone().expect("Garage has an address");
         command
-            .env("MODIOLUS__STORE__ENDPOINT", endpoint.as_deref().expect("Garage has an address"))
+            .env("MODIOLUS__STORE__ENDPOINT", self.doors.as_ref().map_or(endpoint, Door::endpoint))
             .env("MODIOLUS__STORE__ACCESS_KEY", access_key)
             .env("MODIOLUS__STORE__SECRET_KEY_FILE", self.secret(access_key, secret_key.reveal()));
     }
@@ -279,6 +304,26 @@ impl Worker {
         answer.into_body().read_to_string().ok()
     }
 
+    /// Waits until it has said all of some words.
+    ///
+    /// # Panics
+    /// When it ends before, or takes too long.
+    pub fn wait_until_it_says(&mut self, words: &[&str]) {
+        let begun = Instant::now();
+        let process = self.process.as_mut().expect("a worker that runs");
+        loop {
+            let said = process.said();
+            if words.iter().all(|word| said.contains(word)) {
+                return;
+            }
+            assert!(
+                process.watch(|| true) && begun.elapsed() < START,
+                "{words:?} is not in what it says: {said}"
+            );
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// What its `--health` says.
     pub fn health(&self) -> Finished {
         let mut command = program(&format!("modiolus-{}", self.stage));
@@ -292,6 +337,14 @@ impl Worker {
     pub fn kill_and_start_again(&mut self) {
         self.process.take().expect("a worker that runs").kill();
         self.process = Some(Process::start(&mut self.command));
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    pub fn finish(mut self) -> Finished {
+        self.process.take().expect("a worker that runs").finish()
     }
 
     /// Tells it to stop, and waits for its end.

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod console;
 pub mod collector;
+pub mod door;
 pub mod program;
 pub mod results;
 pub mod scans;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -112,6 +113,14 @@ impl Process {
             thread::sleep(PAUSE);
         }
         false
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        // At its own place: the place in the file is the program's, which goes on writing there.
+        let mut bytes = vec![0; self.stderr.metadata().expect("a temporary file").len() as usize];
+        self.stderr.read_exact_at(&mut bytes, 0).expect("a temporary file can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Ends it as a power cut would (SIGKILL).
