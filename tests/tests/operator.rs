@@ -289,7 +289,7 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     finds(&site, &["pseudonyms.key_file=nowhere"], &["pseudonyms.key_file", "nowhere"]);
     finds(&site, &["stoer.folder=x"], &["configuration", "stoer"]);
     site.vhost.delete_queue("filter");
-    finds(&site, &[], &["missing: filter", "modiolus-definitions"]);
+    finds(&site, &[], &["missing: filter", "modiolus-init secrets"]);
 
     // The wrong password comes last: whoever tries often is held up by the broker.
     let wrong = secret_file(site.folder.path());

@@ -82,7 +82,7 @@ async fn queues(broker: &RabbitMq) -> Finding {
         Ok(missing) => Finding::bad(
             WHAT,
             format!("missing: {}", missing.join(", ")),
-            "have RabbitMQ load what `modiolus-definitions` writes",
+            "have RabbitMQ load the definitions that `modiolus-init secrets` writes",
         ),
         Err(error) => Finding::bad(WHAT, error, "look at the broker's own log"),
     }
