@@ -4,8 +4,8 @@
 //! the network. They run in any order and beside each other.
 
 pub mod cluster;
-pub mod console;
 pub mod collector;
+pub mod console;
 pub mod door;
 pub mod program;
 pub mod results;
