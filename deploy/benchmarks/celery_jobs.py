@@ -13,7 +13,6 @@ from celery import Celery
 from kombu import Queue
 
 QUORUM = {"x-queue-type": "quorum"}
-FILLING = __name__ == "__main__"
 
 app = Celery("celery_jobs", broker=os.environ["ADDRESS"])
 app.conf.update(
@@ -24,8 +23,7 @@ app.conf.update(
     task_queues=[Queue(name, routing_key=name, queue_arguments=QUORUM) for name in ["celery-jobs", "celery-next"]],
     task_default_exchange="celery",
     task_default_routing_key="celery-jobs",
-    # The queue is filled before the time is taken.
-    broker_transport_options={"confirm_publish": not FILLING},
+    broker_transport_options={"confirm_publish": True},
     worker_prefetch_multiplier=64,
     worker_enable_remote_control=False,
     broker_connection_retry_on_startup=True,
@@ -40,6 +38,6 @@ def nothing(follows):
     os.write(times, struct.pack("d", time.monotonic()))
 
 
-if FILLING:
+if __name__ == "__main__":
     for _ in range(int(sys.argv[1])):
         nothing.apply_async(("follower" in sys.argv,))

@@ -18,7 +18,7 @@ class QuorumBroker(RabbitmqBroker):
         return {**super()._build_queue_arguments(queue_name), "x-queue-type": "quorum"}
 
 
-broker = QuorumBroker(url=os.environ["ADDRESS"], confirm_delivery=__name__ != "__main__")
+broker = QuorumBroker(url=os.environ["ADDRESS"], confirm_delivery=True)
 dramatiq.set_broker(broker)
 times = os.open(os.environ["TIMES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 

@@ -26,7 +26,7 @@ PATIENCE_S = 120
 
 # How many jobs each does in a round: some seconds' worth.
 OURS = 20_000
-PEERS = 3_000
+PEERS = 2_000
 
 CELERY = ("celery", "5.7.0")
 DRAMATIQ = ("dramatiq[rabbitmq]", "2.2.1")
