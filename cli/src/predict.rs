@@ -147,7 +147,7 @@ fn draw(task: &Task, predictor: &dyn Predictor) -> Result<Found> {
     let (picture, spacing) = read(&task.source)?;
     let mask = predictor.mask(&picture)?;
     output::write_file(&task.target, &png::encode_mask(&mask))?;
-    let Measurements { electrode_px, area_mm2, extent_mm, .. } = Measurements::of(&mask, spacing);
+    let Measurements { electrode_px, area_mm2, extent_mm, .. } = Measurements::of(&picture, &mask, spacing);
     Ok(Found {
         file: task.source.display().to_string(),
         mask: task.target.display().to_string(),

@@ -4,6 +4,7 @@
 //! store lies in the output's `.modiolus`. When the run is complete, its objects are copied out under names for people.
 
 mod annotations;
+mod close_up;
 pub(crate) mod progress;
 mod report;
 pub(crate) mod results;

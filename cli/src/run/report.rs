@@ -8,6 +8,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
+use super::close_up::CloseUp;
 use super::names::folder;
 use super::rows::Row;
 use super::summary::{Annotation, Counts, SharedPictures, Summary};
@@ -35,8 +36,17 @@ struct Section<'a> {
     patient: &'a str,
     folders: Vec<&'a str>,
     /// Kept slices, the clearest arrays first.
-    slices: Vec<&'a Row>,
+    slices: Vec<Slice<'a>>,
     refused: Vec<Refused<'a>>,
+}
+
+/// A kept slice and its array from close by.
+#[derive(Serialize)]
+struct Slice<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    close: Option<CloseUp>,
+    warnings: Vec<&'static str>,
 }
 
 /// Files that were refused for one reason.
@@ -117,8 +127,15 @@ fn section<'a>(patient: &'a str, rows: &[&'a Row]) -> Section<'a> {
     Section {
         patient,
         folders: folders.into_iter().collect(),
-        slices,
+        slices: slices.into_iter().map(Slice::of).collect(),
         refused: by_reason(refused.into_iter()),
+    }
+}
+
+impl<'a> Slice<'a> {
+    fn of(row: &'a Row) -> Self {
+        let warnings = row.array.iter().flat_map(|array| &array.warnings).map(|warning| warning.text());
+        Self { row, close: row.array.as_ref().and_then(CloseUp::of), warnings: warnings.collect() }
     }
 }
 
@@ -140,5 +157,5 @@ fn score(row: &Row) -> f32 {
 }
 
 fn best(section: &Section) -> f32 {
-    section.slices.first().map_or(-1.0, |row| score(row))
+    section.slices.first().map_or(-1.0, |slice| score(slice.row))
 }

@@ -8,6 +8,7 @@ use modiolus_dicom::attributes::Attributes;
 use modiolus_dicom::decide;
 use modiolus_dicom::deidentify::Deidentifier;
 use modiolus_dicom::index::{Index, IndexEntry};
+use modiolus_imaging::contacts::ElectrodeArray;
 use modiolus_imaging::fingerprint::PerceptualHash;
 use modiolus_imaging::measure::Measurements;
 use modiolus_pipeline::job::filter::FilterJob;
@@ -56,6 +57,10 @@ pub(crate) struct Row {
     pub(crate) electrode_px: Option<u64>,
     pub(crate) area_mm2: Option<f64>,
     pub(crate) extent_mm: Option<f64>,
+    /// The electrode array in the mask, with its contacts.
+    pub(crate) array: Option<ElectrodeArray>,
+    /// How unsure the model was of the mask, 0 to 1.
+    pub(crate) uncertainty: Option<f64>,
     /// The stem of the output's files.
     pub(crate) stem: String,
     #[serde(skip)]
@@ -242,6 +247,8 @@ impl Row {
             electrode_px: None,
             area_mm2: None,
             extent_mm: None,
+            array: None,
+            uncertainty: None,
             stem: String::new(),
             kept: None,
         }
@@ -254,6 +261,8 @@ impl Row {
             self.electrode_px = Some(measured.electrode_px as u64);
             self.area_mm2 = measured.area_mm2;
             self.extent_mm = measured.extent_mm;
+            self.array = measured.array;
+            self.uncertainty = measured.uncertainty;
         }
         self.kept = Some(kept);
     }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::Result;
+use modiolus_imaging::contacts::ElectrodeArray;
 use serde::Serialize;
 
 use super::names::folder;
 use super::rows::Row;
 
 /// The columns of `summary.csv`.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 21] = [
     "patient",
     "path",
     "verdict",
@@ -25,6 +26,13 @@ const COLUMNS: [&str; 14] = [
     "electrode_px",
     "area_mm2",
     "detail",
+    "contacts",
+    "array_length_mm",
+    "insertion_deg",
+    "contact_spacing_mm",
+    "contact_spacing_cv",
+    "warnings",
+    "uncertainty",
 ];
 
 /// Everything that a run found.
@@ -119,11 +127,11 @@ impl Summary {
     }
 }
 
-fn cells(row: &Row) -> [String; 14] {
+fn cells(row: &Row) -> Vec<String> {
     fn text<T: ToString>(value: Option<T>) -> String {
         value.map(|v| v.to_string()).unwrap_or_default()
     }
-    [
+    let mut cells = vec![
         row.patient.clone(),
         row.path.clone(),
         row.verdict.to_owned(),
@@ -136,9 +144,31 @@ fn cells(row: &Row) -> [String; 14] {
         row.duplicate_of.clone(),
         row.array_score.map(|score| format!("{score:.4}")).unwrap_or_default(),
         text(row.electrode_px),
-        row.area_mm2.map(|area| format!("{area:.3}")).unwrap_or_default(),
+        number(row.area_mm2, 3),
         row.detail.clone(),
+    ];
+    cells.extend(array_cells(row.array.as_ref()));
+    cells.push(number(row.uncertainty, 4));
+    cells
+}
+
+/// Contacts that can't be told apart have no number: the cell is empty, and the warnings say why.
+fn array_cells(array: Option<&ElectrodeArray>) -> [String; 6] {
+    let of = |value: fn(&ElectrodeArray) -> Option<f64>| array.and_then(value);
+    let contacts = array.map(|array| array.contacts.len()).filter(|contacts| *contacts > 0);
+    let warnings = array.iter().flat_map(|array| &array.warnings).map(|warning| warning.name());
+    [
+        contacts.map(|contacts| contacts.to_string()).unwrap_or_default(),
+        number(of(|array| Some(array.length_mm)), 2),
+        number(of(|array| array.insertion_deg), 0),
+        number(of(|array| array.spacing_mm), 3),
+        number(of(|array| array.spacing_cv), 3),
+        warnings.collect::<Vec<_>>().join(" "),
     ]
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map(|value| format!("{value:.digits$}")).unwrap_or_default()
 }
 
 fn counts(files: &[Row]) -> Counts {

@@ -188,6 +188,12 @@ impl<T: Clone> Grid<T> {
         Ok(Self { rows: region.rows, columns: region.columns, values })
     }
 
+    /// The same seen in a mirror: columns in reverse.
+    pub fn mirrored(&self) -> Self {
+        let values = (0..self.rows).flat_map(|row| self.row(row).iter().rev().cloned()).collect();
+        Self { rows: self.rows, columns: self.columns, values }
+    }
+
     /// This grid, laid into a larger one full of `fill` with its top left pixel at (row, column).
     pub(crate) fn pad(&self, size: (usize, usize), at: (usize, usize), fill: T) -> Result<Self, GridError> {
         let inside = Region { row: at.0, column: at.1, rows: self.rows, columns: self.columns };
@@ -299,6 +305,7 @@ mod tests {
         assert_eq!((grid.get(1, 2), grid.get(2, 0), grid.get(0, 3)), (Some(&12), None, None));
         assert_eq!(grid.row(1), [10, 11, 12]);
         assert_eq!(grid[(1, 0)], 10);
+        assert_eq!(grid.mirrored().values(), [2, 1, 0, 12, 11, 10]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 pub mod anatomy;
 pub mod annotation;
 pub mod components;
+pub mod contacts;
 pub mod contour;
 pub mod fingerprint;
 pub mod frame;

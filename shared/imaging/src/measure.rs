@@ -1,12 +1,13 @@
-//! What a mask measures: area, extent, position, parts.
+//! What a mask measures: area, extent, position, parts, the electrode array in it, and how sure the network was of it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::components::{Connectivity, centroid, components};
-use crate::grid::{Mask, Spacing};
+use crate::contacts::{ElectrodeArray, electrode_array};
+use crate::grid::{GridError, Image8, Mask, Spacing, Values};
 
 /// The numbers of one mask. Lengths and areas in mm are absent where the slice has no PixelSpacing.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
     /// The number of electrode pixels.
     pub electrode_px: usize,
@@ -18,11 +19,17 @@ pub struct Measurements {
     pub centroid: Option<(f64, f64)>,
     /// The number of 8-connected parts.
     pub components: usize,
+    /// The electrode array; absent for an empty mask and without PixelSpacing.
+    #[serde(default)]
+    pub array: Option<ElectrodeArray>,
+    /// How unsure the network was of the mask, 0 to 1; absent where nobody asked it.
+    #[serde(default)]
+    pub uncertainty: Option<f64>,
 }
 
 impl Measurements {
-    /// Measures a mask; `spacing` is the slice's PixelSpacing.
-    pub fn of(mask: &Mask, spacing: Option<Spacing>) -> Self {
+    /// Measures a mask on its slice; `spacing` is the slice's PixelSpacing.
+    pub fn of(image: &Image8, mask: &Mask, spacing: Option<Spacing>) -> Self {
         let parts = components(mask, Connectivity::Eight);
         let electrode_px = parts.iter().map(|part| part.area()).sum();
         Self {
@@ -31,9 +38,28 @@ impl Measurements {
             extent_mm: spacing.and_then(|spacing| extent(mask, spacing)),
             centroid: centroid(parts.iter().flat_map(|part| part.pixels.iter().copied())),
             components: parts.len(),
+            array: spacing.and_then(|spacing| electrode_array(image, mask, spacing)),
+            uncertainty: None,
         }
     }
 }
+
+/// How far two predictions of one picture differ, 0 to 1: one minus the sum of the lesser probabilities over that of the greater ones
+/// (Ruzicka's distance, the soft form of 1 - IoU). Pixels that both take for background don't count.
+///
+/// # Errors
+/// When their sizes differ.
+pub fn disagreement(one: &Values, other: &Values) -> Result<f64, GridError> {
+    one.check_same_size(other)?;
+    let pairs = one.values().iter().zip(other.values()).map(|(a, b)| (a.min(*b), a.max(*b)));
+    let (low, high) = pairs
+        .filter(|(_, high)| *high >= LEAST_PROBABILITY)
+        .fold((0.0, 0.0), |sum, (low, high)| (sum.0 + f64::from(low), sum.1 + f64::from(high)));
+    Ok(if high > 0.0 { 1.0 - low / high } else { 0.0 })
+}
+
+/// A lower probability is background: thousands of such pixels would outweigh an array.
+const LEAST_PROBABILITY: f32 = 0.05;
 
 /// The largest distance between the centres of two pixels of a mask, in mm (in pixels with [`PIXELS`](crate::PIXELS)); none if the mask
 /// is empty.
@@ -102,7 +128,7 @@ mod tests {
     #[test]
     fn a_block_is_measured_by_hand() {
         let mask = Grid::from_fn(20, 30, |r, c| (5..8).contains(&r) && (10..14).contains(&c)).unwrap();
-        let measured = Measurements::of(&mask, Some([0.5, 0.25]));
+        let measured = Measurements::of(&mask.like(0), &mask, Some([0.5, 0.25]));
         assert_eq!(measured.electrode_px, 12);
         assert_eq!(measured.area_mm2, Some(12.0 * 0.125));
         assert_eq!(measured.extent_mm, Some((2.0_f64 * 0.5).hypot(3.0 * 0.25)));
@@ -112,13 +138,25 @@ mod tests {
     #[test]
     fn without_spacing_there_are_no_mm_and_an_empty_mask_has_area_zero() {
         let blank = Grid::filled(4, 4, false).unwrap();
-        let measured = Measurements::of(&blank, Some([1.0, 1.0]));
+        let measured = Measurements::of(&blank.like(0), &blank, Some([1.0, 1.0]));
         assert_eq!((measured.electrode_px, measured.area_mm2, measured.extent_mm), (0, Some(0.0), None));
         assert_eq!((measured.centroid, measured.components), (None, 0));
         let dot = Grid::from_fn(4, 4, |r, c| r == 1 && c == 2).unwrap();
-        let measured = Measurements::of(&dot, None);
+        let measured = Measurements::of(&dot.like(0), &dot, None);
         assert_eq!((measured.area_mm2, measured.extent_mm), (None, None));
         assert_eq!(extent(&dot, PIXELS), Some(0.0));
+    }
+
+    #[test]
+    fn predictions_disagree_by_what_only_one_of_them_sees() {
+        let row = |values: [f32; 4]| Grid::new(1, 4, values.to_vec()).unwrap();
+        let seen = row([0.0, 0.5, 1.0, 0.01]);
+        let differ = |other| disagreement(&seen, &row(other)).unwrap();
+        assert_eq!(differ([0.04, 0.5, 1.0, 0.0]), 0.0);
+        assert_eq!(differ([0.0, 1.0, 0.5, 0.0]), 0.5);
+        assert_eq!(differ([1.0, 0.0, 0.0, 0.0]), 1.0);
+        assert_eq!(disagreement(&row([0.0; 4]), &row([0.04; 4])), Ok(0.0));
+        assert!(disagreement(&seen, &Grid::filled(2, 2, 0.0).unwrap()).is_err());
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use modiolus_imaging::frame::PreparedFrame;
-use modiolus_imaging::measure::Measurements;
+use modiolus_imaging::measure::{Measurements, disagreement};
 use modiolus_imaging::{Image8, overlay, png};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::infer::InferJob;
@@ -106,7 +106,10 @@ fn draw(predictor: &Predictor, keys: &Keys, objects: &Objects) -> Result<Effects
     let prepared = picture(&keys.prepared, objects)?;
     let PreparedFrame { frame, spacing_mm } = objects.require_json(&keys.frame)?;
     let misfit = |error| StageError::permanent("frame-misfit", format!("{}: {error}", keys.frame));
-    let probability = frame.undo_probability(&predictor.predict(&prepared)?).map_err(misfit)?;
+    let predicted = predictor.predict(&prepared)?;
+    let in_the_mirror = predictor.predict(&prepared.mirrored())?.mirrored();
+    let uncertainty = disagreement(&predicted, &in_the_mirror).map_err(misfit)?;
+    let probability = frame.undo_probability(&predicted).map_err(misfit)?;
     let mask = predictor.threshold(&probability);
     let overlay = overlay::overlay(&image, &mask, None).map_err(misfit)?;
     let mut effects = Effects::default();
@@ -114,7 +117,9 @@ fn draw(predictor: &Predictor, keys: &Keys, objects: &Objects) -> Result<Effects
     let byte = |p: &f32| (p.clamp(0.0, 1.0) * 255.0).round() as u8;
     effects.put(keys.probability.clone(), png::encode_grey(&probability.map(byte)));
     effects.put(keys.overlay.clone(), png::encode_rgb(&overlay));
-    effects.put_json(keys.measurements.clone(), &Measurements::of(&mask, spacing_mm));
+    let measured =
+        Measurements { uncertainty: Some(uncertainty), ..Measurements::of(&image, &mask, spacing_mm) };
+    effects.put_json(keys.measurements.clone(), &measured);
     Ok(effects)
 }
 
@@ -173,6 +178,7 @@ mod tests {
         let measured: Measurements = serde_json::from_slice(&effects.put[3].1).unwrap();
         assert_eq!(measured.electrode_px, mask.count());
         assert_eq!(measured.area_mm2, Some(mask.count() as f64 * 0.25));
+        assert!(measured.uncertainty.is_some_and(|share| share > 0.0 && share <= 1.0), "{measured:?}");
         let again = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap();
         assert_eq!(again.put, effects.put);
     }

@@ -1,0 +1,36 @@
+//! What measuring finds of the contacts of made arrays.
+
+use modiolus_imaging::contacts::electrode_array;
+use modiolus_phantom::{PhantomSlice, Quality, SliceContact, SliceOptions, slice};
+use rayon::prelude::*;
+
+/// Clean slices with an array.
+fn clean(count: u64) -> Vec<PhantomSlice> {
+    let options = SliceOptions { empty: 0.0, quality: Quality::Clean, ..SliceOptions::default() };
+    (7_000_000..7_000_000 + count).into_par_iter().map(|seed| slice(seed, &options)).collect()
+}
+
+#[test]
+fn found_contacts_lie_on_true_ones() {
+    let mut errors = Vec::new();
+    let (mut counted, mut exact) = (0, 0);
+    let made = clean(80);
+    for made in &made {
+        let visible: Vec<&SliceContact> = made.contacts.iter().filter(|contact| contact.visible).collect();
+        let spacing = made.spacing_mm.map(f64::from);
+        let found = electrode_array(&made.image, &made.mask, spacing).map(|array| array.contacts);
+        let found = found.unwrap_or_default();
+        counted += usize::from(!found.is_empty());
+        exact += usize::from(found.len() == visible.len());
+        for contact in found {
+            let off = |true_: &&SliceContact| {
+                (contact.at_mm.0 - f64::from(true_.y_mm)).hypot(contact.at_mm.1 - f64::from(true_.x_mm))
+            };
+            errors.extend(visible.iter().map(off).min_by(f64::total_cmp));
+        }
+    }
+    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    assert!(mean < 0.1, "mean distance to the nearest true contact: {mean} mm");
+    assert!(counted * 100 >= made.len() * 60, "{counted} of {} have a count", made.len());
+    assert!(exact * 100 >= counted * 75, "{exact} of {counted} counts are exact");
+}
