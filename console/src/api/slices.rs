@@ -105,7 +105,7 @@ impl Sayings {
             array_score: found.array_score,
             electrode_px: found.measured.map(|measured| measured.electrode_px),
             model: run.model().filter(|_| found.reached == Reached::Drawn).cloned(),
-            uncertainty: None,
+            uncertainty: found.measured.and_then(|measured| measured.uncertainty),
             triage: self.triage.get(&which).and_then(|(_, triage)| triage.answer),
             annotation,
             patient: which.0,

@@ -88,6 +88,8 @@ pub enum Reached {
 pub struct Measured {
     /// The number of electrode pixels.
     pub electrode_px: usize,
+    /// How unsure the model was of it, 0 to 1.
+    pub uncertainty: Option<f64>,
 }
 
 impl Found {
@@ -252,7 +254,8 @@ impl Reading<'_> {
             if let Fetched::Found(object) = fetched?
                 && let Ok(measured) = serde_json::from_slice::<Measurements>(&object.bytes)
             {
-                self.so_far.slices[at].measured = Some(Measured { electrode_px: measured.electrode_px });
+                let Measurements { electrode_px, uncertainty, .. } = measured;
+                self.so_far.slices[at].measured = Some(Measured { electrode_px, uncertainty });
             }
         }
         Ok(())
