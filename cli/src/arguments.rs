@@ -22,6 +22,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Show the attributes of DICOM files that people look at first
     Inspect(Inspect),
+    /// Find the slices of a plane in folders of scans, and copy them as they are
+    Select(Select),
     /// The main job: folders of scans -> masks, pictures, a table and a report
     Run(Run),
     /// Make synthetic CBCT patients with implants, messy as a hospital's export
@@ -50,6 +52,24 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "OUT")]
     pub(crate) png: Option<PathBuf>,
     /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus select scans --output coronal --plane coronal\n\n\
+    Copies are the files as they came, identity inside; `modiolus run` keeps slices without identity.")]
+pub(crate) struct Select {
+    /// The folder with the scans, as exported
+    #[arg(value_name = "SCANS")]
+    pub(crate) scans: PathBuf,
+    /// Where the copies go, each below its path in SCANS; otherwise the paths are printed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// The plane of the slices: coronal, axial, sagittal or six direction cosines
+    #[arg(long, default_value = "coronal", allow_hyphen_values = true)]
+    pub(crate) plane: Plane,
+    /// Print every file with its verdict as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

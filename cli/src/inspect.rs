@@ -1,18 +1,18 @@
 //! `modiolus inspect`: the attributes that people look at first, and the picture.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-use modiolus_dicom::header::FIRST_READ;
-use modiolus_dicom::{Attributes, HeaderRead, instance, plane_of, read_header};
+use anyhow::{Context, Result, bail};
+use modiolus_dicom::index::IndexEntry;
+use modiolus_dicom::{Attributes, instance, plane_of};
 use modiolus_imaging::png;
 use modiolus_pipeline::{Plane, Reason, Refusal};
 use serde::Serialize;
 
 use crate::arguments::Inspect;
 use crate::failure::Usage;
+use crate::header;
 use crate::output::{self, Table};
 use crate::run::names;
 use crate::terminal;
@@ -105,11 +105,15 @@ fn draw(file: &Path, target: &Path) -> Result<()> {
 }
 
 fn show(path: &Path) -> Result<Shown> {
-    let (attributes, refusal) = match read(path)? {
-        HeaderRead::Complete(attributes) => (attributes, None),
-        HeaderRead::Refused { refusal, attributes: Some(attributes) } => (attributes, Some(refusal)),
-        HeaderRead::Refused { refusal, attributes: None } => return Err(refusal.into()),
-        HeaderRead::NeedMore { .. } => return Err(anyhow!("it changes while it is read")),
+    let metadata = fs::metadata(path).context("it can't be read")?;
+    if !metadata.is_file() {
+        bail!("it is no file: give files, as in `modiolus inspect FOLDER/*`");
+    }
+    let IndexEntry { attributes, refusal, .. } = header::read(path, metadata.len())?;
+    let attributes = match (attributes, &refusal) {
+        (Some(attributes), _) => attributes,
+        (None, Some(refusal)) => return Err(refusal.clone().into()),
+        (None, None) => bail!("it has no attributes"),
     };
     let plane = plane_of(&attributes);
     let verdict = match (refusal, &plane) {
@@ -134,25 +138,6 @@ fn shown(path: &Path, attributes: Attributes, plane: Option<Plane>, verdict: Ver
         transfer_syntax_uid: attributes.transfer_syntax_uid,
         modality: attributes.modality,
         verdict,
-    }
-}
-
-/// The header of a file, read as far as needed.
-fn read(path: &Path) -> Result<HeaderRead> {
-    let metadata = fs::metadata(path).context("it can't be read")?;
-    if !metadata.is_file() {
-        bail!("it is no file: give files, as in `modiolus inspect FOLDER/*`");
-    }
-    let mut file = File::open(path).context("it can't be read")?;
-    let (length, mut wanted) = (metadata.len(), FIRST_READ);
-    let mut prefix = Vec::new();
-    loop {
-        let more = wanted.saturating_sub(prefix.len() as u64);
-        let read = (&mut file).take(more).read_to_end(&mut prefix).context("it can't be read")?;
-        match read_header(&prefix, length) {
-            HeaderRead::NeedMore { up_to } if read > 0 && up_to > prefix.len() as u64 => wanted = up_to,
-            header => return Ok(header),
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod arguments;
 mod cluster;
 mod evaluate;
 mod failure;
+mod header;
 mod inspect;
 mod models;
 pub mod network;
@@ -16,6 +17,7 @@ mod pairs;
 mod phantom;
 mod predict;
 mod run;
+mod select;
 mod serve;
 mod terminal;
 mod train;
@@ -42,6 +44,7 @@ fn dispatch(command: &Command, network: Option<&'static dyn Network>) -> anyhow:
     };
     match command {
         Command::Inspect(options) => inspect::inspect(options),
+        Command::Select(options) => select::select(options),
         Command::Run(options) => run::run(options, network),
         Command::Phantom(options) => phantom::phantom(options),
         Command::Train(options) => train::train(options, network::required(network)?),
@@ -60,6 +63,6 @@ fn needs_network(command: &Command) -> bool {
         Command::Models(options) => matches!(options.action, ModelsAction::Promote { .. }),
         // Submitting may: it goes on in the sibling when it does.
         Command::Cluster(_) => false,
-        Command::Inspect(_) | Command::Phantom(_) | Command::Evaluate(_) => false,
+        Command::Inspect(_) | Command::Select(_) | Command::Phantom(_) | Command::Evaluate(_) => false,
     }
 }

@@ -22,9 +22,10 @@ def say(text):
 
 
 def faster(what, ours, peer, wanted):
-    """A row about seconds: how many times faster than the peer we are."""
+    """A row about seconds: how many times faster than the peer we are, and have to be (None: only told)."""
     ratio = peer / ours
-    return dict(zip(FIELDS, [f"{what} (s)", round(ours, 4), round(peer, 4), round(ratio, 2), f">= {wanted}", ratio >= wanted]))
+    judged = [None, None] if wanted is None else [f">= {wanted}", ratio >= wanted]
+    return dict(zip(FIELDS, [f"{what} (s)", round(ours, 4), round(peer, 4), round(ratio, 2), *judged]))
 
 
 def higher(what, ours, peer, wanted):

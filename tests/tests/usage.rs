@@ -5,8 +5,9 @@ use std::path::Path;
 
 use modiolus_tests::{Finished, modiolus, scans};
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &["inspect"],
+    &["select"],
     &["run"],
     &["phantom"],
     &["train"],
