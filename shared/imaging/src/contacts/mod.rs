@@ -28,8 +28,8 @@ use spots::distance;
 /// Contacts are told apart where it is darker between them by this share of their brightness over the background.
 const LEAST_CONTRAST: f64 = 0.15;
 
-/// Makers set contacts evenly: where those found spread more (standard deviation over mean), some are missed or made up. Of 200 clean
-/// phantoms 145 pass both limits, and of these 123 counts are exact and 136 off by at most one.
+/// Makers set contacts evenly: where those found spread more (standard deviation over mean), some are missed or made up.
+/// docs/experiments.md says how often counts are right under both limits.
 const MOST_UNEVEN: f64 = 0.1;
 
 /// No maker's array has fewer contacts.
