@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use modiolus_pipeline::{ModelVersion, Plane};
 
-use crate::cluster::arguments::ClusterCommand;
+use crate::cluster::arguments::{At, ClusterCommand};
 
 /// Finds cochlear-implant electrode arrays in CBCT scans, measures them, and learns from corrected masks.
 #[derive(Parser)]
@@ -243,9 +243,14 @@ pub(crate) struct Models {
     /// The store
     #[arg(long, value_name = "DIR", default_value = ".modiolus", global = true)]
     pub(crate) store: PathBuf,
+    /// The store of the cluster that the configuration names, instead of a folder
+    #[arg(long, global = true)]
+    pub(crate) cluster: bool,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 #[derive(Subcommand)]

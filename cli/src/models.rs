@@ -16,27 +16,32 @@ use crate::place::Place;
 
 /// Lists, shows, promotes and rolls back.
 pub(crate) fn models(options: &Models, network: Option<&dyn Network>) -> Result<()> {
+    let changes = matches!(options.action, ModelsAction::Promote { .. } | ModelsAction::Rollback { .. });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no threads")?;
+    if options.cluster {
+        let store = options.at.configuration()?.open_store()?;
+        return runtime.block_on(act(options, &*store, network));
+    }
     let folder = store_folder(&options.store);
     if !folder.is_dir() {
         bail!("{} is no store: give a run's output or its .modiolus with --store", options.store.display());
     }
-    let changes = matches!(options.action, ModelsAction::Promote { .. } | ModelsAction::Rollback { .. });
     let _alone = changes.then(|| Place::open(&folder)).transpose()?;
-    let store = FolderStore::new(&folder)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no threads")?;
-    runtime.block_on(async {
-        match &options.action {
-            ModelsAction::List => list(&store, options.json).await,
-            ModelsAction::Show { version } => show(&store, version, options.json).await,
-            ModelsAction::Promote { model } => {
-                let chosen = choose(&store, Some(model), network::required(network)?).await?;
-                report(&make_current(&store, chosen.version).await?, options.json)
-            }
-            ModelsAction::Rollback { version } => {
-                report(&roll_back(&store, version.as_ref()).await?, options.json)
-            }
+    runtime.block_on(act(options, &FolderStore::new(&folder)?, network))
+}
+
+async fn act(options: &Models, store: &dyn ObjectStore, network: Option<&dyn Network>) -> Result<()> {
+    match &options.action {
+        ModelsAction::List => list(store, options.json).await,
+        ModelsAction::Show { version } => show(store, version, options.json).await,
+        ModelsAction::Promote { model } => {
+            let chosen = choose(store, Some(model), network::required(network)?).await?;
+            report(&make_current(store, chosen.version).await?, options.json)
         }
-    })
+        ModelsAction::Rollback { version } => {
+            report(&roll_back(store, version.as_ref()).await?, options.json)
+        }
+    }
 }
 
 fn report(pointer: &CurrentModel, json: bool) -> Result<()> {

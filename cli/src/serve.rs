@@ -35,11 +35,7 @@ async fn run(options: &Serve, network: &'static dyn Network) -> Result<()> {
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
     let everyone = Who { name: name.unwrap_or_else(|| SOMEBODY.to_owned()), role: Role::Operator };
     let console = Console::new(machine.store(), machine.clone(), everyone)?;
-    let listening = stop_on_signal(stop.clone(), |last| {
-        if !last {
-            terminal::say("Stopping; what is done stays done. Once more stops at once.");
-        }
-    })?;
+    let listening = stop_on_signal(stop.clone(), terminal::say_stopping)?;
     let ready = |address| terminal::say(&format!("The review page: http://{address}/"));
     let served =
         modiolus_console::serve(console, Options { listen: options.listen }, stop.clone(), ready).await;

@@ -112,6 +112,13 @@ impl Bar {
     }
 }
 
+/// Says that a signal was heard; not at the last, which ends the process.
+pub(crate) fn say_stopping(last: bool) {
+    if !last {
+        say("Stopping; what is done stays done. Once more stops at once.");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

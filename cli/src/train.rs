@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use modiolus_imaging::png;
+use modiolus_operations::retraining::first_job;
+use modiolus_operations::trainings;
 use modiolus_pipeline::job::train::{Dataset, TrainJob};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, TrainingId};
-use modiolus_runtime::{House, HouseError};
+use modiolus_pipeline::{Digest, Message, ObjectKey, Plan};
+use modiolus_runtime::{CancellationToken, House, HouseError, stop_on_signal};
 use modiolus_store::{FolderStore, ObjectStore};
 
 use crate::arguments::Train;
@@ -29,9 +31,6 @@ use crate::terminal;
 
 use outcome::Outcome;
 use table::EpochTable;
-
-/// A training has about this many segments; what a kill costs is at most one.
-const SEGMENTS: u32 = 10;
 
 /// The largest plan file.
 const MAX_PLAN_BYTES: usize = 1 << 20;
@@ -108,7 +107,7 @@ async fn carry_out(
         Some(_) => Some(models::choose(&**store, None, network).await?.version),
         None => None,
     };
-    let job = first_job(&dataset, &plan, base, rival);
+    let job = first_job(Digest::of_json(&dataset), &plan, base.map(|base| base.version), rival);
     store.put_many(objects).await?;
     store.put(ObjectKey::Dataset(job.dataset), serde_json::to_vec(&dataset)?.into()).await?;
     store.put(ObjectKey::Plan(job.plan.clone()), serde_json::to_vec(&plan)?.into()).await?;
@@ -129,9 +128,8 @@ async fn carry_out(
 fn plan(options: &Train, base: Option<&Chosen>, network: &dyn Network) -> Result<Plan> {
     let mut plan = match (options.plan.as_deref(), base) {
         (None, Some(base)) => base.plan.fine_tuning(),
-        (None | Some("default"), _) => network.default_plan(),
-        (Some("one-level-unet"), _) => Plan::one_level_unet(),
-        (Some(file), _) => read_plan(Path::new(file))?,
+        (None, None) => network.default_plan(),
+        (Some(name), _) => named_plan(name)?,
     };
     if let Some(base) = base.filter(|base| base.plan.network != plan.network) {
         bail!(
@@ -142,6 +140,15 @@ fn plan(options: &Train, base: Option<&Chosen>, network: &dyn Network) -> Result
     plan.epochs = options.epochs.unwrap_or(plan.epochs);
     plan.check().map_err(|error| Usage(error.to_string()))?;
     Ok(plan)
+}
+
+/// The plan of this name: a built-in one, or a file.
+pub(crate) fn named_plan(name: &str) -> Result<Plan> {
+    match name {
+        "default" => Ok(Plan::default()),
+        "one-level-unet" => Ok(Plan::one_level_unet()),
+        file => read_plan(Path::new(file)),
+    }
 }
 
 fn read_plan(path: &Path) -> Result<Plan> {
@@ -217,15 +224,6 @@ fn announce(dataset: &Dataset, plan: &Plan, network: &dyn Network) {
     }
 }
 
-fn first_job(dataset: &Dataset, plan: &Plan, base: Option<Chosen>, rival: Option<ModelVersion>) -> TrainJob {
-    let base = base.map(|base| base.version);
-    let (dataset, plan_id) = (Digest::of_json(dataset), plan.id());
-    let epochs_per_segment = plan.epochs.div_ceil(SEGMENTS);
-    let inputs = (&dataset, &plan_id, &base, &rival, epochs_per_segment);
-    let training = TrainingId::derived(&Digest::of_json(&inputs));
-    TrainJob { training, dataset, plan: plan_id, base, rival, segment: 0, epochs_per_segment }
-}
-
 /// Runs all segments, with a live table.
 async fn run(
     options: &Train,
@@ -234,21 +232,23 @@ async fn run(
     job: &TrainJob,
     plan: &Plan,
 ) -> Result<Outcome> {
-    let segments: Vec<TrainJob> = std::iter::successors(Some(job.clone()), |job| Some(job.next()))
-        .take(plan.epochs.div_ceil(job.epochs_per_segment) as usize)
-        .collect();
+    let segments = trainings::segments(job, plan.epochs);
     let table = EpochTable::new(options.json, plan.epochs);
-    let earlier = outcome::epochs_so_far(&**store, &segments).await?;
+    let earlier = trainings::epochs_so_far(&**store, &segments).await?;
     if let Some(last) = earlier.last() {
         terminal::say(&format!("Going on after epoch {}", last.epoch));
     }
     table.catch_up(&earlier)?;
     let first = Message::new(job);
     let manifest = RunManifest { wanted: None, chunks: vec![first.id.clone()] };
-    let house = network.with_train(House::new(store.clone()));
+    let stop = CancellationToken::new();
+    let listening = stop_on_signal(stop.clone(), terminal::say_stopping)?;
+    let house = network.with_train(House::new(store.clone())).stopped_by(stop);
     let ended = house
         .run(&job.training.as_run(), &manifest, vec![first], |event| table.follow(&event.progress))
-        .await?;
+        .await;
+    listening.abort();
+    let ended = ended?;
     if let Some(failed) = ended.failed.into_iter().next() {
         return Err(TrainingFailed(failed.message).into());
     }
@@ -273,8 +273,6 @@ async fn report_gate(store: &dyn ObjectStore, outcome: &Outcome, json: bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use modiolus_pipeline::Job;
-
     use super::*;
 
     #[test]
@@ -283,18 +281,6 @@ mod tests {
             beside(Path::new("out/m.safetensors"), ".training"),
             Path::new("out/m.safetensors.training")
         );
-    }
-
-    #[test]
-    fn a_training_is_named_by_all_that_it_depends_on() {
-        let dataset = Dataset { samples: Vec::new() };
-        let plan = Plan::default();
-        let job = first_job(&dataset, &plan, None, None);
-        assert_eq!(first_job(&dataset, &plan, None, None).id(), job.id());
-        let longer = Plan { epochs: plan.epochs + 1, ..plan.clone() };
-        assert_ne!(first_job(&dataset, &longer, None, None).training, job.training);
-        let rival = Some("m-1".parse().unwrap());
-        assert_ne!(first_job(&dataset, &plan, None, rival).training, job.training);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Cluster {
         let listen = free_address();
         let mut command = program(&format!("modiolus-{stage}"));
         let access = self.garage.make_key(stage.as_str(), &buckets(stage));
-        self.tell_broker(&mut command, stage);
+        self.tell_broker(&mut command, Role::Worker(stage));
         self.tell_store(&mut command, &access);
         command.env("MODIOLUS__HTTP__LISTEN", listen.to_string()).env("MODIOLUS__WORKER__SLOTS", "1");
         if stage == StageName::Filter {
@@ -128,8 +128,16 @@ impl Cluster {
         Worker { stage, listen, command, process }
     }
 
-    fn tell_broker(&self, command: &mut Command, stage: StageName) {
-        let role = Role::Worker(stage);
+    /// `modiolus` for the operator, who is told by the environment too.
+    pub fn modiolus(&self, key_file: &Path) -> Command {
+        let mut command = program("modiolus");
+        self.tell_broker(&mut command, Role::Operator);
+        self.tell_store(&mut command, &self.garage.options());
+        command.env("MODIOLUS__PSEUDONYMS__KEY_FILE", key_file);
+        command
+    }
+
+    fn tell_broker(&self, command: &mut Command, role: Role) {
         let address =
             if self.doors.is_some() { self.vhost.tls_address(role) } else { self.vhost.address(role) };
         let parts =
@@ -141,7 +149,10 @@ impl Cluster {
             .env("MODIOLUS__BROKER__ADDRESS", format!("{scheme}://{host}"))
             .env("MODIOLUS__BROKER__VIRTUAL_HOST", vhost)
             .env("MODIOLUS__BROKER__USER", user)
-            .env("MODIOLUS__BROKER__PASSWORD_FILE", self.secret(&format!("broker-{stage}"), password));
+            .env(
+                "MODIOLUS__BROKER__PASSWORD_FILE",
+                self.secret(&format!("broker-{}", role.user_name()), password),
+            );
     }
 
     fn tell_store(&self, command: &mut Command, access: &S3Options) {

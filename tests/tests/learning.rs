@@ -127,7 +127,7 @@ fn pairs_that_cannot_be_used_are_named_and_the_others_are_learned() {
 }
 
 #[test]
-fn one_that_was_killed_goes_on_and_ends_with_the_same_model() {
+fn one_that_was_killed_and_told_to_stop_goes_on_and_ends_with_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     for place in [&one, &other] {
@@ -143,6 +143,14 @@ fn one_that_was_killed_goes_on_and_ends_with_the_same_model() {
         "it ended before it was killed"
     );
     training.kill();
+    let there = modiolus_tests::files_below(&checkpoints).len();
+    let mut training = modiolus_tests::Process::start(&mut small_training(&other, &plan, &[]));
+    assert!(
+        training.watch(|| modiolus_tests::files_below(&checkpoints).len() > there),
+        "it ended before it was told to stop"
+    );
+    training.terminate();
+    training.finish().with_code(1).saying(&["Stopping", "start again to go on"]);
     let said = train_small(&other, &plan, &[]);
     said.saying(&["Going on after epoch"]);
     let model = |place: &Path| fs::read(place.join("model.safetensors")).unwrap();

@@ -20,6 +20,10 @@ pub(crate) enum ClusterCommand {
     Fetch(Fetch),
     /// Cancel a run of a cluster, or a training: what is not done yet is not begun any more
     Cancel(Cancel),
+    /// Take in masks that people drew elsewhere
+    Annotations(Annotations),
+    /// Train a model on what people have drawn, now
+    Retrain(Retrain),
     /// List, show, replay or drop the jobs that a cluster has given up
     Dead(Dead),
     /// Find out what is wrong with a cluster, and what to do
@@ -124,6 +128,67 @@ pub(crate) struct Cancel {
     #[arg(value_name = "RUN")]
     pub(crate) run: RunId,
     /// Print what was cancelled as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus annotations import masks --run july --wait")]
+pub(crate) struct Annotations {
+    #[command(subcommand)]
+    pub(crate) action: AnnotationsAction,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AnnotationsAction {
+    /// Make the masks of a folder the newest of their slices; enough new ones start a training
+    Import(Import),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus annotations import masks --run july --wait\n\n\
+    PATIENT and STEM are those of the run's output. A PNG has the slice's size: 0 is background, anything else electrode. Of a\n\
+    labelme file, the shapes labelled electrode are taken. A mask without electrode says that there is no array.")]
+pub(crate) struct Import {
+    /// Annotations: PATIENT_STEM.json or .png, or PATIENT/STEM.json or .png (labelme or mask)
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The run that the slices are from
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: RunId,
+    /// Who drew them; it names no patient
+    #[arg(long, value_name = "NAME", default_value = "import")]
+    pub(crate) by: String,
+    /// PATIENT is the PatientID, as in an output with --keep-patient-ids
+    #[arg(long)]
+    pub(crate) keep_patient_ids: bool,
+    /// Wait until samples are made of them
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Print what became of each file as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus retrain --epochs 12 --wait\n\n\
+    Learns from the newest mask of each slice, beginning with the current model. The candidate becomes current if it is better\n\
+    on the same held-out patients.")]
+pub(crate) struct Retrain {
+    /// A plan (JSON), or the name of a built-in one: default, one-level-unet; otherwise the current model's fine-tuning
+    #[arg(long, value_name = "PLAN.json")]
+    pub(crate) plan: Option<String>,
+    /// How many epochs, instead of the plan's
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u32>,
+    /// Wait until the candidate is judged
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Print the training, and with --wait what came of it, as JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

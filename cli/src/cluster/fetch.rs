@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use modiolus_operations::runs::{RunState, State};
+use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, ObjectKey, RunId, Secret};
@@ -27,11 +28,7 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
     let secret = configuration.pseudonyms.secret()?;
     let store = configuration.open_store()?;
     let run = &options.run;
-    let manifest: Option<RunManifest> = objects::json_if_there(&*store, ObjectKey::Run(run.clone())).await?;
-    let manifest = manifest.with_context(|| format!("there is no run {run}: see `modiolus status`"))?;
-    let wanted = manifest.wanted.clone();
-    let wanted = wanted.with_context(|| format!("{run} is a training: it has no files to fetch"))?;
-    let submission: Submission = objects::json(&*store, ObjectKey::Submission(run.clone())).await?;
+    let Described { manifest, wanted, submission } = described(&*store, run).await?;
     let outcome = outcome(&configuration, store.clone(), run).await?;
 
     fs::create_dir_all(&options.output)
@@ -59,8 +56,25 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
     results::print(&summary, &options.output, options.json)
 }
 
+/// What a run of the main job is.
+pub(super) struct Described {
+    pub(super) manifest: RunManifest,
+    pub(super) wanted: Wanted,
+    pub(super) submission: Submission,
+}
+
+/// Reads what a run is.
+pub(super) async fn described(store: &dyn ObjectStore, run: &RunId) -> Result<Described> {
+    let manifest: Option<RunManifest> = objects::json_if_there(store, ObjectKey::Run(run.clone())).await?;
+    let manifest = manifest.with_context(|| format!("there is no run {run}: see `modiolus status`"))?;
+    let wanted = manifest.wanted.clone();
+    let wanted = wanted.with_context(|| format!("{run} is a training or an import: it has no files"))?;
+    let submission = objects::json(store, ObjectKey::Submission(run.clone())).await?;
+    Ok(Described { manifest, wanted, submission })
+}
+
 /// How the run ended. Where nobody has said so yet, looks whether it has; only for that is the broker needed.
-async fn outcome(
+pub(super) async fn outcome(
     configuration: &Configuration,
     store: Arc<dyn ObjectStore>,
     run: &RunId,

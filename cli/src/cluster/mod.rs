@@ -7,7 +7,9 @@ mod cancel;
 mod dead;
 mod doctor;
 mod fetch;
+mod import;
 mod probe;
+mod retrain;
 mod source;
 mod status;
 mod submit;
@@ -25,7 +27,7 @@ use modiolus_runtime::config::Configuration;
 use modiolus_store::ObjectStore;
 
 use crate::network::Network;
-use arguments::{At, ClusterCommand};
+use arguments::{AnnotationsAction, At, ClusterCommand};
 
 /// The broker's user whom the configuration needn't name.
 const USER: &str = "operator";
@@ -38,6 +40,10 @@ pub(crate) fn run(command: &ClusterCommand, network: Option<&dyn Network>) -> Re
         ClusterCommand::Watch(options) => block_on(watch::watch(options)),
         ClusterCommand::Fetch(options) => block_on(fetch::fetch(options)),
         ClusterCommand::Cancel(options) => block_on(cancel::cancel(options)),
+        ClusterCommand::Annotations(options) => match &options.action {
+            AnnotationsAction::Import(options) => block_on(import::import(options)),
+        },
+        ClusterCommand::Retrain(options) => block_on(retrain::retrain(options, network)),
         ClusterCommand::Dead(options) => block_on(dead::dead(options)),
         ClusterCommand::Doctor(options) => block_on(doctor::doctor(options)),
     }
@@ -53,7 +59,7 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 impl At {
     /// What the file, the environment and the options say.
-    fn configuration(&self) -> Result<Configuration> {
+    pub(crate) fn configuration(&self) -> Result<Configuration> {
         Ok(Configuration::load(self.config.as_deref(), &self.set)?)
     }
 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use modiolus_operations::runs::ended_jobs;
+use modiolus_operations::trainings::TrainingState;
 use modiolus_pipeline::job::ingest::Submission;
+use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::key::chunks_done_prefix;
-use modiolus_pipeline::{Bucket, JobId, ObjectKey, Outcome, ProgressEvent, StageName};
-use modiolus_runtime::Notice;
+use modiolus_pipeline::{Bucket, JobId, ObjectKey, Outcome, ProgressEvent, RunId, StageName, TrainingId};
+use modiolus_runtime::{Event, Notice};
 use modiolus_store::ObjectStore;
 
 use super::Cluster;
@@ -32,6 +34,7 @@ pub(crate) async fn watch(options: &Watch) -> Result<()> {
     let mut view = View::new(&manifest, submission, run.as_str());
     if !options.json {
         view.catch_up(&*cluster.store, options).await?;
+        say_epochs_so_far(&*cluster.store, run).await?;
     }
     let joins = joins(&cluster);
     let mut printed = Ok(());
@@ -49,6 +52,26 @@ pub(crate) async fn watch(options: &Watch) -> Result<()> {
     }
     cluster.broker.close().await;
     ended_well(run, &outcome.failed)
+}
+
+/// Says what a training's epoch brought, if the notice is of one.
+pub(super) fn say_epoch(notice: &Notice) {
+    if let Notice::Progress(Event { progress: ProgressEvent::Epoch(epoch), .. }) = notice {
+        say(epoch);
+    }
+}
+
+fn say(epoch: &EpochMetrics) {
+    let EpochMetrics { epoch, epochs, loss, iou, .. } = epoch;
+    terminal::say(&format!("epoch {epoch} of {epochs}: loss {loss:.4}, IoU {iou:.4}"));
+}
+
+/// Says what the epochs of a training have brought before anybody watched.
+async fn say_epochs_so_far(store: &dyn ObjectStore, run: &RunId) -> Result<()> {
+    let Ok(training) = run.as_str().parse::<TrainingId>() else { return Ok(()) };
+    let state = TrainingState::read(store, &training).await?;
+    state.iter().flat_map(|state| &state.epochs).for_each(say);
+    Ok(())
 }
 
 /// What is known of a run, by the folders of its delivery.
@@ -107,14 +130,7 @@ impl View {
 
     fn follow(&mut self, notice: &Notice) {
         match notice {
-            Notice::Progress(event) => {
-                if let ProgressEvent::Epoch(epoch) = &event.progress {
-                    terminal::say(&format!(
-                        "epoch {} of {}: loss {:.4}, IoU {:.4}",
-                        epoch.epoch, epoch.epochs, epoch.loss, epoch.iou
-                    ));
-                }
-            }
+            Notice::Progress(_) => say_epoch(notice),
             Notice::JobEnded { scope, stage, job, end } => {
                 let Some(folder) = self.folder(scope.chunk) else { return };
                 folder.given_up += usize::from(matches!(end, Outcome::Failed { .. }));

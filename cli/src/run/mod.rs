@@ -46,12 +46,6 @@ pub(crate) fn run(options: &Run, network: Option<&dyn Network>) -> Result<()> {
     runtime.block_on(async { Job::open(options, network).await?.run().await })
 }
 
-fn say_stopping(last: bool) {
-    if !last {
-        terminal::say("Stopping; what is done stays done. Once more stops at once.");
-    }
-}
-
 /// A run that is about to start.
 struct Job<'a> {
     options: &'a Run,
@@ -129,8 +123,8 @@ impl Job<'_> {
         parts.push(self.options.keep_patient_ids.to_string());
         parts.push(self.secret.patient("").to_string());
         if let Some(folder) = &self.options.annotations {
-            for (file, path) in annotations::files(folder)? {
-                let bytes = annotations::read(&path).unwrap_or_default();
+            for (file, path) in modiolus_operations::annotations::files(folder)? {
+                let bytes = modiolus_operations::annotations::read(&path).unwrap_or_default();
                 parts.extend([file, Digest::of(bytes).to_string()]);
             }
         }
@@ -164,7 +158,7 @@ impl Job<'_> {
             house = network.with_infer(house, self.jobs);
         }
         let stop = CancellationToken::new();
-        let listening = stop_on_signal(stop.clone(), say_stopping)?;
+        let listening = stop_on_signal(stop.clone(), terminal::say_stopping)?;
         let progress = Progress::new(files, self.model.is_some());
         let result = house.stopped_by(stop).run(run, manifest, first, |event| progress.follow(&event)).await;
         progress.finish();

@@ -11,6 +11,8 @@ use modiolus_dicom::index::{Index, IndexEntry};
 use modiolus_imaging::contacts::ElectrodeArray;
 use modiolus_imaging::fingerprint::PerceptualHash;
 use modiolus_imaging::measure::Measurements;
+use modiolus_operations::annotations::SliceNames;
+use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::filter::FilterJob;
 use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::join::RunManifest;
@@ -266,6 +268,19 @@ impl Row {
         }
         self.kept = Some(kept);
     }
+}
+
+/// The names of the kept slices in the output.
+pub(crate) fn names(rows: &[Row]) -> SliceNames {
+    let kept = rows.iter().filter_map(|row| {
+        let slice = row
+            .kept
+            .as_ref()
+            .map(|kept| SliceRef { patient: kept.patient.clone(), slice: kept.slice.clone() })?;
+        let size = (row.rows? as usize, row.columns? as usize);
+        Some((row.patient.clone(), row.stem.clone(), slice, size))
+    });
+    SliceNames::new(kept)
 }
 
 fn name_stems(rows: &mut [Row]) {

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use modiolus_imaging::plot;
+use modiolus_operations::trainings;
 use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, TrainJob};
-use modiolus_pipeline::key::MODELS_PREFIX;
-use modiolus_pipeline::{Job, Manifest, ModelVersion, ObjectKey, Plan, StageName};
+use modiolus_pipeline::{ModelVersion, ObjectKey, Plan};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -33,19 +33,6 @@ struct Split {
     training: Vec<String>,
 }
 
-/// The metrics of the epochs that earlier starts have finished.
-pub(super) async fn epochs_so_far(
-    store: &dyn ObjectStore,
-    segments: &[TrainJob],
-) -> Result<Vec<EpochMetrics>> {
-    for job in segments.iter().rev() {
-        if let Some(epochs) = objects::json_if_there(store, log(job)).await? {
-            return Ok(epochs);
-        }
-    }
-    Ok(Vec::new())
-}
-
 fn log(job: &TrainJob) -> ObjectKey {
     ObjectKey::TrainingLog { training: job.training.clone(), segment: job.segment }
 }
@@ -53,15 +40,7 @@ fn log(job: &TrainJob) -> ObjectKey {
 impl Outcome {
     /// Reads what the last segment of a training left.
     pub(super) async fn read(store: &dyn ObjectStore, last: &TrainJob) -> Result<Self> {
-        let manifest: Manifest =
-            objects::json(store, ObjectKey::Manifest(StageName::Train, last.id())).await?;
-        let of_model =
-            |path: &str| path.strip_prefix(MODELS_PREFIX)?.strip_suffix(".safetensors")?.parse().ok();
-        let version: ModelVersion = manifest
-            .outputs
-            .iter()
-            .find_map(|output| of_model(&output.path))
-            .context("the training left no model")?;
+        let version = trainings::model_of(store, last).await?.context("the training left no model")?;
         Ok(Self {
             gate: objects::json_if_there(store, ObjectKey::Gate(version.clone())).await?,
             epochs: objects::json(store, log(last)).await?,

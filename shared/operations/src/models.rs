@@ -57,7 +57,10 @@ pub async fn choose(store: &dyn ObjectStore, wanted: Option<&str>, network: &dyn
 }
 
 /// Puts a model where it is missing.
-async fn keep(store: &dyn ObjectStore, version: &ModelVersion, plan: &Plan, bytes: &Bytes) -> Result<()> {
+///
+/// # Errors
+/// When the store fails.
+pub async fn keep(store: &dyn ObjectStore, version: &ModelVersion, plan: &Plan, bytes: &Bytes) -> Result<()> {
     let plan = Bytes::from(serde_json::to_vec(plan)?);
     let model = (ObjectKey::Model(version.clone()), bytes.clone());
     for (key, bytes) in [model, (ObjectKey::ModelPlan(version.clone()), plan)] {

@@ -83,6 +83,8 @@ pub enum ObjectKey {
     Dataset(Digest),
     /// A plan (JSON).
     Plan(PlanId),
+    /// What a training is, and why it was started (JSON).
+    Training(TrainingId),
     /// A training's weights and moments after a segment (safetensors).
     Checkpoint {
         /// The training.
@@ -144,6 +146,7 @@ impl ObjectKey {
             | Self::Sample(_)
             | Self::Dataset(_) => Bucket::Datasets,
             Self::Plan(_)
+            | Self::Training(_)
             | Self::Checkpoint { .. }
             | Self::TrainingLog { .. }
             | Self::Model(_)
@@ -184,6 +187,7 @@ impl ObjectKey {
             Self::Sample(digest) => format!("samples/{digest}.png"),
             Self::Dataset(digest) => format!("{digest}.json"),
             Self::Plan(plan) => format!("plans/{plan}.json"),
+            Self::Training(training) => format!("{TRAININGS_PREFIX}{training}.json"),
             Self::Checkpoint { training, segment } => format!("training/{training}/{segment:05}.safetensors"),
             Self::TrainingLog { training, segment } => format!("training/{training}/{segment:05}.json"),
             Self::Model(version) => format!("versions/{version}.safetensors"),
@@ -217,6 +221,9 @@ pub const REVISIONS_PREFIX: &str = "revisions/";
 
 /// Where the answers to whether an array is visible lie in `datasets`, each below its patient and slice.
 pub const TRIAGE_PREFIX: &str = "triage/";
+
+/// Where the notes of trainings lie in `models`.
+pub const TRAININGS_PREFIX: &str = "trainings/";
 
 /// Where the versions of models lie in `models`.
 pub const MODELS_PREFIX: &str = "versions/";

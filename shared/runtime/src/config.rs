@@ -14,7 +14,7 @@ mod page;
 mod tests;
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, Environment, File, FileFormat};
@@ -45,6 +45,8 @@ pub struct Configuration {
     pub store: StoreSection,
     /// How much a worker does at a time.
     pub worker: WorkerSection,
+    /// When models are trained anew: for `modiolus-train` only.
+    pub training: TrainingSection,
     /// The key of patients' pseudonyms: for `modiolus-filter` and `modiolus` only.
     pub pseudonyms: PseudonymsSection,
     /// Where a worker tells how it is.
@@ -140,6 +142,29 @@ pub struct WorkerSection {
     /// After how many seconds without a job the worker ends by itself (at least 1), where something else starts one when there
     /// are jobs. Default: none, it waits for ever.
     pub idle_seconds: Option<NonZeroU64>,
+}
+
+/// Training by what people say of slices.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingSection {
+    /// So many slices with new masks start a training (a number of slices, at least 1). Default: 5.
+    pub annotations: NonZeroUsize,
+    /// After so long, fewer do (hours). Default: 24.
+    pub longest_wait_hours: u32,
+    /// How often new masks are looked for (seconds, at least 1). Default: 60.
+    pub look_seconds: NonZeroU32,
+}
+
+impl Default for TrainingSection {
+    fn default() -> Self {
+        Self {
+            annotations: NonZeroUsize::MIN.saturating_add(4),
+            longest_wait_hours: 24,
+            look_seconds: NonZeroU32::MIN.saturating_add(59),
+        }
+    }
 }
 
 /// The key of the pseudonyms.

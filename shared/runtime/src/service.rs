@@ -86,10 +86,33 @@ enum StartError {
     System(#[from] io::Error),
 }
 
+/// Where a worker works: its connections, for what its program does besides.
+pub struct Site {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// The joins of all that this process does.
+    pub joins: Arc<Joins>,
+    /// What the program was told.
+    pub configuration: Configuration,
+    /// Cancelled when the process is told to stop.
+    pub shutdown: CancellationToken,
+}
+
 /// Runs the worker of a stage, which `stage` makes from the configuration, until the process is told to stop.
 pub fn main<S: Stage>(
     program: Program,
     stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
+) -> ExitCode {
+    main_beside(program, stage, |_| async {})
+}
+
+/// As [`main`], with something else that the program does meanwhile.
+pub fn main_beside<S: Stage, F: Future<Output = ()>>(
+    program: Program,
+    stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
+    beside: impl FnOnce(Site) -> F,
 ) -> ExitCode {
     let Program { name, version, about } = program;
     let matches = Arguments::command().name(name).version(version).about(about).get_matches();
@@ -106,7 +129,7 @@ pub fn main<S: Stage>(
     }
     logging::init(configuration.log.format, "info");
     tracing::info!(program = name, version, "starting");
-    match run(program, &configuration, stage) {
+    match run(program, &configuration, stage, beside) {
         Ok(()) => {
             tracing::info!(program = name, "stopped");
             ExitCode::SUCCESS
@@ -118,20 +141,26 @@ pub fn main<S: Stage>(
     }
 }
 
-fn run<S: Stage>(
+fn run<S: Stage, F: Future<Output = ()>>(
     program: Program,
     configuration: &Configuration,
     stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
+    beside: impl FnOnce(Site) -> F,
 ) -> Result<(), StartError> {
     let stage = stage(configuration)?;
     let traces = configuration.traces.open(program.name, program.version)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(configuration, stage, traces.clone()));
+    let served = runtime.block_on(serve(configuration, stage, traces.clone(), beside));
     traces.close();
     served
 }
 
-async fn serve<S: Stage>(configuration: &Configuration, stage: S, traces: Traces) -> Result<(), StartError> {
+async fn serve<S: Stage, F: Future<Output = ()>>(
+    configuration: &Configuration,
+    stage: S,
+    traces: Traces,
+    beside: impl FnOnce(Site) -> F,
+) -> Result<(), StartError> {
     let (name, telemetry, shutdown) = (S::Job::STAGE, Telemetry::default(), CancellationToken::new());
     // Not yet: whoever watches sees it from the start.
     telemetry.subscribed(name, false);
@@ -149,9 +178,17 @@ async fn serve<S: Stage>(configuration: &Configuration, stage: S, traces: Traces
     let idle = configuration.worker.idle_seconds.map(|seconds| Duration::from_secs(seconds.get()));
     let options = WorkerOptions { slots, telemetry, traces, idle, ..WorkerOptions::default() };
     let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
+    let site = Site {
+        store: store.clone(),
+        broker: port.clone(),
+        joins: joins.clone(),
+        configuration: configuration.clone(),
+        shutdown: shutdown.clone(),
+    };
     tracing::info!(stage = %name, slots, "working");
     tokio::join!(
         worker.run(shutdown.clone()),
+        beside(site),
         deaths::mark(name, store, port, joins.clone(), shutdown.clone()),
         sweep(&joins, &shutdown),
     );

@@ -1,8 +1,7 @@
 //! Train: dataset, plan and checkpoint -> next checkpoint, at the end a candidate model and its gate.
 
-pub mod dataset;
-
 mod gate;
+pub mod retrain;
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +15,7 @@ use modiolus_pipeline::{
 use modiolus_segmentation::{Checkpoint, Data, Device, ModelFile, Picture, Predictor, Training};
 use rayon::prelude::*;
 
-pub use dataset::{BadPair, Pair, assemble};
+pub use modiolus_operations::dataset::{BadPair, Pair, assemble};
 
 /// The stage. It keeps the pictures of the last segment, which the next one needs again.
 #[derive(Debug)]

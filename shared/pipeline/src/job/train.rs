@@ -55,6 +55,19 @@ impl Job for TrainJob {
     const REVISION: u32 = 1;
 }
 
+/// A training that was started for what people said of slices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Training {
+    /// Its first segment.
+    pub first: TrainJob,
+    /// When it was started, in seconds since 1970.
+    pub started: i64,
+    /// Why, in a sentence.
+    pub why: String,
+    /// Slices whose masks can't be learned from, by name, each with the digest of its mask's object.
+    pub left_out: Vec<(String, Digest)>,
+}
+
 /// What a training learns from: samples by patient, and how they are split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dataset {

@@ -57,19 +57,41 @@ pub enum BadPair {
 ///
 /// # Errors
 /// Names the first pair, by name, that can't be learned from.
-pub fn assemble(mut pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
+pub fn assemble(pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
+    assemble_after(pairs, plan, None)
+}
+
+/// As [`assemble`], for a dataset that comes after another: patients stay on the side of the split on which they were, so that
+/// models of both are judged alike and none is judged on what another has learned. Where two patients turn out to share a
+/// picture across the split, both are learned from.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_after(
+    mut pairs: Vec<Pair>,
+    plan: &Plan,
+    earlier: Option<&Dataset>,
+) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     let read: Vec<Readable> = pairs.into_par_iter().map(Readable::new).collect::<Result<_, _>>()?;
     if !read.iter().any(|pair| pair.has_electrode) {
         return Err(BadPair::Nothing(read.len()));
     }
     let mut samples: Vec<Sample> = read.iter().map(|pair| pair.sample.clone()).collect();
-    let held_out = held_out(&read, plan);
+    let held_out = held_out(&read, plan, earlier.map_or(&[][..], |dataset| &dataset.samples));
     for sample in &mut samples {
         sample.held_out = held_out.contains(&sample.patient);
     }
     let objects: BTreeMap<ObjectKey, Bytes> = read.into_iter().flat_map(|pair| pair.objects).collect();
     Ok((Dataset { samples }, objects.into_iter().collect()))
+}
+
+/// Whether a pair can be learned from.
+///
+/// # Errors
+/// Says why not.
+pub fn check(pair: &Pair) -> Result<(), BadPair> {
+    Readable::new(pair.clone()).map(|_| ())
 }
 
 struct Readable {
@@ -108,9 +130,13 @@ impl Readable {
 }
 
 /// The patients to hold out: whole groups, those with an electrode first, drawn by the plan's seed up to its share of the
-/// patients; at least one group if there are two, but never all that have an electrode.
-fn held_out(read: &[Readable], plan: &Plan) -> Vec<String> {
+/// patients; at least one group if there are two, but never all that have an electrode. Groups of an earlier dataset stay where
+/// they were.
+fn held_out(read: &[Readable], plan: &Plan, earlier: &[Sample]) -> Vec<String> {
     let mut groups = groups(read);
+    let was = |group: &[String], held_out: bool| {
+        earlier.iter().any(|sample| sample.held_out == held_out && group.contains(&sample.patient))
+    };
     let teaches =
         |group: &Vec<String>| read.iter().any(|p| p.has_electrode && group.contains(&p.sample.patient));
     groups.shuffle(&mut ChaCha8Rng::seed_from_u64(plan.seed));
@@ -123,10 +149,18 @@ fn held_out(read: &[Readable], plan: &Plan) -> Vec<String> {
     let wanted = ((plan.held_out * patients as f64).round() as usize).max(1);
     let mut teaching = groups.iter().filter(|group| teaches(group)).count();
     let mut chosen = Vec::new();
+    let (known, new): (Vec<_>, Vec<_>) =
+        groups.iter().partition(|group| was(group, true) || was(group, false));
+    for group in known.into_iter().filter(|group| !was(group, false)) {
+        if !teaches(group) || teaching > 1 {
+            teaching -= usize::from(teaches(group));
+            chosen.extend_from_slice(group);
+        }
+    }
     // The second time, a single group may be larger than what is wanted: the smallest.
-    let smallest = groups.iter().map(Vec::len).min().unwrap_or(0);
+    let smallest = new.iter().map(|group| group.len()).min().unwrap_or(0);
     for most in [wanted, smallest] {
-        for group in &groups {
+        for group in &new {
             if chosen.len() + group.len() <= most && (!teaches(group) || teaching > 1) {
                 teaching -= usize::from(teaches(group));
                 chosen.extend_from_slice(group);
@@ -215,6 +249,27 @@ mod tests {
         for seed in 0..10 {
             let pairs = vec![pair("1", "a", 1, true), pair("2", "b", 2, false), pair("3", "c", 3, false)];
             assert!(!sides(pairs, seed)[0].1);
+        }
+    }
+
+    #[test]
+    fn patients_stay_on_their_side_of_the_split_from_one_dataset_to_the_next() {
+        let pairs =
+            |patients: u8| (0..patients).map(|n| pair(&n.to_string(), &format!("p{n}"), n, true)).collect();
+        for seed in 0..10 {
+            let plan = Plan { seed, ..Plan::default() };
+            let (earlier, _) = assemble(pairs(5), &plan).unwrap();
+            let (later, _) =
+                assemble_after(pairs(15), &Plan { seed: seed + 1, ..plan }, Some(&earlier)).unwrap();
+            for sample in &earlier.samples {
+                let now = later.samples.iter().find(|now| now.patient == sample.patient).unwrap();
+                assert_eq!(now.held_out, sample.held_out, "seed {seed}: {}", sample.patient);
+            }
+            assert_eq!(
+                later.samples.iter().filter(|sample| sample.held_out).count(),
+                3,
+                "a fifth of fifteen"
+            );
         }
     }
 

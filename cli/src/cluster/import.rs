@@ -1,0 +1,149 @@
+//! `modiolus annotations import`: masks that people drew elsewhere become the newest of their slices.
+
+use anyhow::{Result, bail};
+use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
+use modiolus_operations::chunks;
+use modiolus_operations::start::start;
+use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::{Digest, Message, ObjectKey, RunId};
+use modiolus_store::ObjectStore;
+use serde::Serialize;
+
+use super::Cluster;
+use super::arguments::Import;
+use super::fetch;
+use super::submit::joins;
+use super::wait::Listener;
+use crate::output::{self, Table};
+use crate::run::objects;
+use crate::run::rows::{self, Gathering};
+use crate::terminal;
+
+/// What became of a file.
+#[derive(Debug, Serialize)]
+struct Row {
+    file: String,
+    /// PATIENT/STEM, where there is such a slice.
+    slice: String,
+    /// `accepted`, `refused`, or `waiting` for its sample to be made.
+    verdict: &'static str,
+    why: String,
+    #[serde(skip)]
+    job: Option<PreprocessJob>,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Imported<'a> {
+    /// Makes samples of them; none where nothing can be used.
+    run: Option<&'a RunId>,
+    annotations: &'a [Row],
+}
+
+/// Takes in the annotations of a folder.
+pub(crate) async fn import(options: &Import) -> Result<()> {
+    let files = annotations::files(&options.folder)?;
+    if files.is_empty() {
+        bail!("{} has no .json and no .png: is it the right folder?", options.folder.display());
+    }
+    let cluster = Cluster::open(&options.at).await?;
+    let names = names(options, &cluster).await?;
+    let mut rows = Vec::new();
+    for (file, path) in files {
+        let bytes = annotations::read(&path).map_err(|error| format!("{error:#}"));
+        rows.push(take_in(&*cluster.store, &names, file, bytes, &options.by).await?);
+    }
+    let first: Vec<Message> = rows.iter().filter_map(|row| row.job.as_ref()).map(Message::new).collect();
+    let run = match first.is_empty() {
+        true => None,
+        false => Some(make_samples(&cluster, first, options.wait).await?),
+    };
+    for row in &mut rows {
+        row.look(&*cluster.store).await?;
+    }
+    cluster.broker.close().await;
+    print(run.as_ref(), &rows, options.json)
+}
+
+async fn names(options: &Import, cluster: &Cluster) -> Result<SliceNames> {
+    let configuration = options.at.configuration()?;
+    let secret = configuration.pseudonyms.secret()?;
+    let (store, run) = (&*cluster.store, &options.run);
+    let fetch::Described { manifest, wanted, submission } = fetch::described(store, run).await?;
+    fetch::outcome(&configuration, cluster.store.clone(), run).await?;
+    let (model, delivery) = (wanted.model.as_ref(), &submission.delivery);
+    let keep_patient_ids = options.keep_patient_ids;
+    let gathering = Gathering { store, run, model, secret: &secret, keep_patient_ids, delivery };
+    Ok(rows::names(&gathering.rows(&manifest).await?))
+}
+
+async fn take_in(
+    store: &dyn ObjectStore,
+    names: &SliceNames,
+    file: String,
+    bytes: Result<Vec<u8>, String>,
+    by: &str,
+) -> Result<Row> {
+    let NamedSlice { name, slice, size } = match names.find(&file) {
+        Ok(named) => named,
+        Err(why) => return Ok(Row::refused(file, String::new(), why)),
+    };
+    let mask = match bytes.and_then(|bytes| annotations::mask(&bytes, *size)) {
+        Ok(mask) => mask,
+        Err(why) => return Ok(Row::refused(file, name.clone(), why)),
+    };
+    let job = Some(annotations::keep(store, slice, mask, by).await?);
+    Ok(Row { file, slice: name.clone(), verdict: "waiting", why: String::new(), job })
+}
+
+/// Starts the jobs as a run of their own, and waits for it where that is wanted.
+async fn make_samples(cluster: &Cluster, first: Vec<Message>, wait: bool) -> Result<RunId> {
+    let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
+    let run = RunId::derived(&Digest::of_json(&manifest));
+    let (joins, listener) = (joins(cluster), Listener::new(&cluster.broker).await);
+    let done = start(&*cluster.store, &cluster.broker, &joins, &run, &manifest, first).await?;
+    if wait && done.is_none() {
+        listener.until_done(&joins, &run, |_| ()).await?;
+    }
+    Ok(run)
+}
+
+impl Row {
+    fn refused(file: String, slice: String, why: String) -> Self {
+        Self { file, slice, verdict: "refused", why, job: None }
+    }
+
+    /// What preprocess said, if it did already.
+    async fn look(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        let Some(PreprocessJob::Annotation { slice, annotation }) = &self.job else { return Ok(()) };
+        let key = ObjectKey::AnnotationVerdict(slice.patient.clone(), slice.slice.clone(), *annotation);
+        match objects::json_if_there(store, key).await? {
+            Some(AnnotationVerdict::Accepted { .. }) => self.verdict = "accepted",
+            Some(AnnotationVerdict::Refused { why }) => (self.verdict, self.why) = ("refused", why),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// A refused file is a failure of the command, after everything else was done.
+fn print(run: Option<&RunId>, rows: &[Row], json: bool) -> Result<()> {
+    if json {
+        output::json(&Imported { run, annotations: rows })?;
+    } else {
+        let mut table = Table::new(&["file", "slice", "verdict", "why"]);
+        for row in rows {
+            table.row([row.file.clone(), row.slice.clone(), row.verdict.to_owned(), row.why.clone()]);
+        }
+        table.print()?;
+    }
+    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+    if let (Some(run), waiting @ 1..) = (run, count("waiting")) {
+        terminal::say(&format!("{waiting} wait for their sample to be made: `modiolus watch {run}`"));
+    }
+    match count("refused") {
+        0 => Ok(()),
+        n => bail!("{n} annotations were not used"),
+    }
+}

@@ -1,0 +1,222 @@
+//! Masks that people drew elsewhere: which slice each file belongs to, and how it becomes a revision of that slice's mask.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use modiolus_imaging::{annotation as labelme, png};
+use modiolus_pipeline::job::SliceRef;
+use modiolus_pipeline::job::preprocess::PreprocessJob;
+use modiolus_pipeline::key::REVISIONS_PREFIX;
+use modiolus_pipeline::{Bucket, Digest, ObjectKey, Revision, RevisionId, RevisionState};
+use modiolus_store::ObjectStore;
+
+use crate::objects;
+use crate::start::now;
+
+/// A mask PNG or a labelme file with its picture inside is well below this.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A slice as it is called in an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSlice {
+    /// PATIENT/STEM.
+    pub name: String,
+    /// The slice.
+    pub slice: SliceRef,
+    /// Rows and Columns.
+    pub size: (usize, usize),
+}
+
+/// The slices of a run, by their names.
+pub struct SliceNames(HashMap<String, NamedSlice>);
+
+impl SliceNames {
+    /// From the patients' and the slices' names in the output: each is found as PATIENT/STEM and as PATIENT_STEM.
+    pub fn new(slices: impl IntoIterator<Item = (String, String, SliceRef, (usize, usize))>) -> Self {
+        let mut names = HashMap::new();
+        for (patient, stem, slice, size) in slices {
+            let name = format!("{patient}/{stem}");
+            let named = NamedSlice { name: name.clone(), slice, size };
+            names.insert(format!("{patient}_{stem}"), named.clone());
+            names.insert(name, named);
+        }
+        Self(names)
+    }
+
+    /// The slice that a file is for: `PATIENT_STEM.json|png`, `PATIENT_STEM_mask.png` or `PATIENT/STEM.json|png`.
+    ///
+    /// # Errors
+    /// In words, when no slice has this name.
+    pub fn find(&self, file: &str) -> Result<&NamedSlice, String> {
+        let found = file.rsplit_once('.').and_then(|(name, ending)| {
+            let without_mask = name.strip_suffix("_mask").filter(|_| ending.eq_ignore_ascii_case("png"));
+            self.0.get(name).or_else(|| self.0.get(without_mask?))
+        });
+        found.ok_or_else(|| {
+            "no kept slice has this name: it has to be PATIENT_STEM or PATIENT/STEM as in images/".to_owned()
+        })
+    }
+}
+
+/// The JSON and PNG files of a folder and its patients' folders, ordered by name.
+///
+/// # Errors
+/// When a folder can't be listed.
+pub fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut files = Vec::new();
+    for (name, path) in entries(folder)? {
+        if path.is_dir() {
+            let inner = entries(&path)?.into_iter().map(|(file, path)| (format!("{name}/{file}"), path));
+            files.extend(inner.filter(|(_, path)| path.is_file()));
+        } else {
+            files.push((name, path));
+        }
+    }
+    files.retain(|(file, _)| {
+        let lower = file.to_ascii_lowercase();
+        let hidden = file.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
+        !hidden && (lower.ends_with(".json") || lower.ends_with(".png"))
+    });
+    files.sort();
+    Ok(files)
+}
+
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let said = || format!("{} can't be listed", folder.display());
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).with_context(said)? {
+        let entry = entry.with_context(said)?;
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    Ok(entries)
+}
+
+/// An annotation file's bytes.
+///
+/// # Errors
+/// In words, without its name, when it can't be read or is too large.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let length = fs::metadata(path).context("it can't be read")?.len();
+    if length > MAX_BYTES {
+        bail!("it has {length} bytes; at most {MAX_BYTES} are allowed");
+    }
+    fs::read(path).context("it can't be read")
+}
+
+/// The mask (indexed PNG) in a file: a PNG of the slice's size, or labelme's JSON, of which the shapes labelled `electrode`
+/// are drawn.
+///
+/// # Errors
+/// In words, when it is neither, or of another size.
+pub fn mask(bytes: &[u8], size: (usize, usize)) -> Result<Vec<u8>, String> {
+    if !png::is_png(bytes) {
+        let drawn = labelme::parse(bytes, size.0, size.1).map_err(|error| error.to_string())?;
+        return Ok(png::encode_mask(&drawn.electrode));
+    }
+    let mask = png::decode_mask(bytes).map_err(|error| error.to_string())?;
+    if mask.size() != size {
+        let (rows, columns) = mask.size();
+        return Err(format!(
+            "the mask has {rows} x {columns} pixels, its slice {} x {} (rows x columns)",
+            size.0, size.1
+        ));
+    }
+    Ok(png::encode_mask(&mask))
+}
+
+/// Keeps a mask (indexed PNG) as the newest revision of a slice, which is final (one without electrode says that there is none), unless the newest is the same already. The job that
+/// makes a sample of it.
+///
+/// # Errors
+/// When the store fails.
+pub async fn keep(
+    store: &dyn ObjectStore,
+    slice: &SliceRef,
+    mask: Vec<u8>,
+    by: &str,
+) -> Result<PreprocessJob> {
+    let digest = Digest::of(&mask);
+    store.put(ObjectKey::Annotation(digest), mask.clone().into()).await?;
+    let newest = newest_revision(store, slice).await?;
+    let is_there =
+        newest.as_ref().is_some_and(|(_, newest)| newest.state.is_final() && newest.mask == digest);
+    if !is_there {
+        let is_blank = png::decode_mask(&mask)?.is_blank();
+        let number = newest.as_ref().map_or(0, |(id, _)| id.number());
+        let revision = Revision {
+            parent: newest.map(|(id, _)| id),
+            by: by.to_owned(),
+            at: now(),
+            proposal: None,
+            seconds: 0,
+            state: if is_blank { RevisionState::Rejected } else { RevisionState::Accepted },
+            mask: digest,
+        };
+        let json = serde_json::to_vec(&revision)?;
+        let id = RevisionId::new(number + 1, &Digest::of(&json));
+        store.put(ObjectKey::Revision(slice.patient.clone(), slice.slice.clone(), id), json.into()).await?;
+    }
+    Ok(PreprocessJob::Annotation { slice: slice.clone(), annotation: digest })
+}
+
+async fn newest_revision(
+    store: &dyn ObjectStore,
+    slice: &SliceRef,
+) -> Result<Option<(RevisionId, Revision)>> {
+    let prefix = format!("{REVISIONS_PREFIX}{}/{}/", slice.patient, slice.slice);
+    let paths = store.list(Bucket::Datasets, &prefix).await?;
+    let id = |path: &String| path.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<RevisionId>().ok();
+    let Some(id) = paths.iter().rev().find_map(id) else { return Ok(None) };
+    let key = ObjectKey::Revision(slice.patient.clone(), slice.slice.clone(), id.clone());
+    Ok(Some((id, objects::json(store, key).await?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_imaging::Grid;
+    use modiolus_store::MemoryStore;
+
+    use super::*;
+
+    fn slice() -> SliceRef {
+        SliceRef { patient: "P-1".parse().unwrap(), slice: "s-1".parse().unwrap() }
+    }
+
+    #[test]
+    fn a_slice_is_found_under_its_names_and_no_other() {
+        let names = SliceNames::new([("P-1".into(), "I7".into(), slice(), (3, 4))]);
+        for file in ["P-1_I7.json", "P-1_I7.png", "P-1_I7_mask.PNG", "P-1/I7.png", "P-1/I7_mask.png"] {
+            assert_eq!(names.find(file).unwrap().name, "P-1/I7", "{file}");
+        }
+        for file in ["I7.png", "P-1_I7_mask.json", "P-1_I7", "P-1_I8.png"] {
+            assert!(names.find(file).unwrap_err().contains("PATIENT_STEM"), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_mask_is_a_png_of_the_slices_size_or_what_labelme_wrote() {
+        let grid = Grid::from_fn(3, 4, |row, column| row == 1 && column > 0).unwrap();
+        let indexed = png::encode_mask(&grid);
+        assert_eq!(mask(&indexed, (3, 4)).unwrap(), indexed);
+        assert!(mask(&indexed, (4, 3)).unwrap_err().contains("3 x 4"));
+        let labelme = br#"{"shapes":[],"imageHeight":3,"imageWidth":4}"#;
+        assert!(png::decode_mask(&mask(labelme, (3, 4)).unwrap()).unwrap().is_blank());
+        assert!(mask(b"\xff\xd8\xff", (3, 4)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_mask_is_kept_once_however_often_it_is_imported() {
+        let store = MemoryStore::new();
+        let masks = [true, false].map(|value| png::encode_mask(&Grid::filled(3, 4, value).unwrap()));
+        for (mask, revisions) in [(&masks[0], 1), (&masks[0], 1), (&masks[1], 2), (&masks[0], 3)] {
+            keep(&store, &slice(), mask.clone(), "ada").await.unwrap();
+            let there = store.list(Bucket::Datasets, REVISIONS_PREFIX).await.unwrap();
+            assert_eq!(there.len(), revisions);
+        }
+        let (id, newest) = newest_revision(&store, &slice()).await.unwrap().unwrap();
+        assert_eq!((id.number(), newest.by.as_str(), newest.state), (3, "ada", RevisionState::Accepted));
+        assert_eq!(newest.parent.map(|parent| parent.number()), Some(2));
+    }
+}
