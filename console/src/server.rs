@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use modiolus_runtime::CancellationToken;
 use tokio::net::TcpListener;
@@ -76,7 +76,8 @@ pub fn router(console: Console) -> Router {
         .route("/assets/{*path}", get(assets::asset))
         .route("/api/v1/openapi.json", get(move || async move { description }))
         .merge(api)
-        .fallback(pages::nowhere)
+        // A route, since the guard stands before routes only.
+        .route("/{*anywhere}", any(pages::nowhere))
         .route_layer(from_fn_with_state(console.clone(), guard))
         .with_state(console)
 }

@@ -30,7 +30,7 @@ impl Console {
         let mut command = modiolus();
         command.args(["serve", "--listen", &address, "--store"]).arg(store).env("USER", "ada");
         let mut process = Process::start(&mut command);
-        let agent = Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0).build();
+        let agent = Agent::config_builder().proxy(None).http_status_as_error(false).build();
         let agent = agent.new_agent();
         let url = format!("http://{address}/api/v1/session");
         let answers = process.watch(|| agent.get(&url).call().is_ok());
