@@ -23,7 +23,6 @@ use comb::Comb;
 use patch::{Patch, Point};
 use path::{Path, WAY_MM};
 use spiral::Spiral;
-use spots::distance;
 
 /// Contacts are told apart where it is darker between them by this share of their brightness over the background.
 const LEAST_CONTRAST: f64 = 0.15;
@@ -222,6 +221,7 @@ fn mean_and_spread(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::spots::distance;
     use super::*;
     use crate::grid::Grid;
 
