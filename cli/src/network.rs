@@ -30,6 +30,6 @@ pub(crate) fn go_on_in_sibling() -> anyhow::Error {
 }
 
 /// The network, where a command can't do without.
-pub(crate) fn required<'a>(network: Option<&'a dyn Network>) -> Result<&'a dyn Network> {
+pub(crate) fn required(network: Option<&dyn Network>) -> Result<&dyn Network> {
     network.context("this command needs the network, and this binary has none")
 }
