@@ -350,6 +350,14 @@ impl Worker {
         self.process = Some(Process::start(&mut self.command));
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    pub fn finish(mut self) -> Finished {
+        self.process.take().expect("a worker that runs").finish()
+    }
+
     /// Tells it to stop, and waits for its end.
     ///
     /// # Panics

@@ -59,3 +59,21 @@ async fn a_worker_trusts_nobody_whom_it_was_not_told_of() {
         worker.stop().with_code(0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_certificates_is_refused_by_name() {
+    let Some(cluster) = Cluster::start_with_tls().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key = scans::key_file(folder.path());
+    for (name, attribute) in
+        [("MODIOLUS__BROKER__CA_FILE", "broker.ca_file"), ("MODIOLUS__STORE__CA_FILE", "store.ca_file")]
+    {
+        for file in ["/no/such.pem".to_owned(), key.display().to_string()] {
+            let mut told = cluster.authorities();
+            told.retain(|(key, _)| *key != name);
+            told.push((name, file.clone()));
+            let ended = cluster.worker_with(STAGE, &key, &told).finish().with_code(1);
+            assert!(ended.stderr.contains(attribute) || ended.stderr.contains(&file), "{attribute}: {ended}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use modiolus_pipeline::{Digest, Secret};
 use modiolus_store::{FolderStore, ObjectStore, S3Options, S3Store, StoreError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::text::{given, read, required};
+use super::text::{certificates, given, required};
 use super::{
     BrokerSection, Configuration, ConfigurationError, PseudonymsSection, SecretText, StoreSection,
     TracesSection,
@@ -91,7 +91,7 @@ impl BrokerSection {
         let settings = Settings::parse(&address).map_err(|_| bad())?;
         let settings = settings.with_credentials(self.user.as_deref().unwrap_or(user), password);
         match given(&self.ca_file) {
-            Some(file) => Ok(settings.with_ca(read("broker.ca_file", file)?)),
+            Some(file) => Ok(settings.with_ca(certificates("broker.ca_file", file)?)),
             None => Ok(settings),
         }
     }

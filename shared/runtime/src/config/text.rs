@@ -69,8 +69,19 @@ pub(super) fn required(
     Ok(text.to_owned())
 }
 
+/// The certificates in a file that a key names. One without any would be an authority that vouches for nobody, and the server
+/// be waited for for ever.
+pub(super) fn certificates(key: &str, file: &Path) -> Result<String, ConfigurationError> {
+    let pem = read(key, file)?;
+    if pem.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(pem);
+    }
+    let text = format!("{key} names {}, which holds no certificate in PEM form", file.display());
+    Err(ConfigurationError::new(text))
+}
+
 /// The text in a file that a key names.
-pub(super) fn read(key: &str, file: &Path) -> Result<String, ConfigurationError> {
+fn read(key: &str, file: &Path) -> Result<String, ConfigurationError> {
     fs::read_to_string(file).map_err(|error| {
         ConfigurationError::new(format!("{key} names {}, which can't be read: {error}", file.display()))
     })
