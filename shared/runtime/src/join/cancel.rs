@@ -85,12 +85,8 @@ impl Joins {
             return Ok(None);
         }
         let Some(known) = self.known(run).await? else { return Ok(None) };
-        let open = self.open_chunks(run, known.chunks.len()).await?;
-        for chunk in &open {
-            // It doesn't count any more; without it, people see what is so.
-            self.store.delete(&ObjectKey::ChunkDone(run.clone(), *chunk)).await?;
-        }
-        Ok(Some(open))
+        // What they say of their end doesn't count any more, and is written over when they end again.
+        Ok(Some(self.open_chunks(run, known.chunks.len()).await?))
     }
 
     /// The jobs of a run that was opened again are published: from now on, it is a run like all others.
