@@ -160,7 +160,7 @@ impl Progress {
 
     /// Whether nothing more will happen.
     pub(crate) fn is_done(&self) -> bool {
-        self.summary.state == State::Done
+        matches!(self.summary.state, State::Done | State::Cancelled)
     }
 }
 
