@@ -85,9 +85,6 @@ impl<'a> Job<'a> {
         let run = RunId::derived(&chunks.digest());
         let inputs = self.inputs(&run)?;
         let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
-        let (files, folders) = (total as u64, chunks.folders);
-        let submission = Submission { delivery: Delivery::InPlace, files, submitted: now(), folders };
-        note(&*self.store, &run, submission, &manifest).await?;
         let inventory_path = self.place.folder().join("output.json");
         let earlier = Inventory::read(&inventory_path);
         if earlier.is_whole(&self.options.output, &inputs) {
@@ -98,6 +95,9 @@ impl<'a> Job<'a> {
             return results::print_earlier(&self.options.output, self.options.json);
         }
 
+        let (files, folders) = (total as u64, chunks.folders);
+        let submission = Submission { delivery: Delivery::InPlace, files, submitted: now(), folders };
+        note(&*self.store, &run, submission, &manifest).await?;
         self.store.put_many(chunks.listings).await?;
         self.finish(&run, &manifest, chunks.first, total as u64).await?;
         let rows = self.gathering(&run).rows(&manifest).await?;
