@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -195,7 +195,8 @@ impl Garage {
         let server = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let server = self.server.insert(server.map_err(|error| error.to_string())?);
         let log = follow(server.stderr.take().expect("its errors are piped"));
-        let served = wait_for(&log, "S3 API server listening");
+        // It says so just before it does.
+        let served = wait_for(&log, "S3 API server listening").and_then(|()| wait_to_connect(self.ports[0]));
         if served.is_err() {
             self.kill();
         }
@@ -207,6 +208,17 @@ impl Drop for Garage {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn wait_to_connect(port: u16) -> Result<(), String> {
+    let deadline = Instant::now() + START;
+    while let Err(error) = TcpStream::connect(("127.0.0.1", port)) {
+        if Instant::now() > deadline {
+            return Err(format!("nobody listens at port {port} within {START:?}: {error}"));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 fn configuration(
