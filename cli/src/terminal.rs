@@ -6,6 +6,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use modiolus_operations::upload::Told;
 
 /// How often a line is written where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -109,6 +110,16 @@ impl Bar {
             *last = Instant::now();
         }
         due
+    }
+}
+
+impl Told for Bar {
+    fn expect(&self, files: u64) {
+        Self::expect(self, files);
+    }
+
+    fn advance(&self, files: u64) {
+        Self::advance(self, files);
     }
 }
 

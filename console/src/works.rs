@@ -1,5 +1,6 @@
 //! Where the jobs of what people start are done: in this process, or by the workers of a cluster.
 
+mod delivery;
 mod machine;
 
 use std::path::Path;
@@ -7,10 +8,14 @@ use std::path::Path;
 use anyhow::Result;
 use async_trait::async_trait;
 use modiolus_pipeline::job::SliceRef;
-use modiolus_pipeline::{Digest, ModelVersion, Plane, RunId};
+use modiolus_pipeline::job::preprocess::PreprocessJob;
+use modiolus_pipeline::{Digest, Message, ModelVersion, Plane, RunId};
 
+pub(crate) use delivery::SCANS;
 pub use machine::Machine;
-pub(crate) use machine::SCANS;
+
+/// How many slices one job draws.
+const SLICES_PER_JOB: usize = 16;
 
 /// Those who do the work.
 #[async_trait]
@@ -36,4 +41,10 @@ pub trait Works: Send + Sync + 'static {
     /// # Errors
     /// When the store fails.
     async fn draw(&self, slices: Vec<SliceRef>, model: ModelVersion) -> Result<()>;
+}
+
+/// The jobs after which a model's masks of these slices are there.
+fn drawing(slices: &[SliceRef], model: &ModelVersion) -> Vec<Message> {
+    let job = |slices: &[SliceRef]| PreprocessJob::Slices { slices: slices.to_vec(), model: model.clone() };
+    slices.chunks(SLICES_PER_JOB).map(|slices| Message::new(&job(slices))).collect()
 }

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
+use modiolus_operations::start::Ready;
+use modiolus_operations::upload::{listed, upload};
 use modiolus_phantom::{ExportOptions, export};
 use modiolus_pipeline::Plane;
 use modiolus_pipeline::job::Wanted;
@@ -13,8 +15,6 @@ use modiolus_store::FolderStore;
 use super::*;
 use crate::arguments::{Run, Until};
 use crate::cluster::arguments::At;
-use crate::cluster::upload::{listed, upload};
-use crate::run::chunks::{self, Chunks};
 use crate::run::walk;
 
 /// A delivery of two patients with all that goes wrong in one: links to nothing, odd names, files that are no images.
@@ -70,23 +70,19 @@ async fn in_a_cluster(folder: &Path, name: &str, delivery: Delivery) -> BTreeMap
     let place = folder.join("cluster");
     let store = Arc::new(FolderStore::new(&place).unwrap());
     let files = match &delivery {
-        Delivery::Below { prefix } => listed(&*store, prefix).await.unwrap(),
+        Delivery::Below { prefix } => listed(&*store, prefix, &()).await.unwrap(),
         _ => {
             let walked = walk::walk(&folder.join("scans"), Path::new("")).unwrap();
-            upload(&folder.join("scans"), walked, &*store).await.unwrap().files
+            upload(&folder.join("scans"), walked, &*store, &()).await.unwrap().files
         }
     };
     let wanted = Wanted { plane: Plane::CORONAL, model: None };
-    let (run, count): (RunId, _) = (name.parse().unwrap(), files.len() as u64);
-    let chunks = Chunks::of(files, &wanted, &delivery);
-    store.put_many(chunks.listings).await.unwrap();
-    let submission = Submission { delivery, files: count, submitted: 0, folders: chunks.folders };
-    let submission = serde_json::to_vec(&submission).unwrap();
-    store.put(ObjectKey::Submission(run.clone()), submission.into()).await.unwrap();
+    let ready = Ready::new(files, wanted, delivery, Some(name.parse().unwrap()));
+    ready.note(&*store).await.unwrap();
     let secret = Secret::new(*"0123456789abcdef".repeat(4).parse::<Digest>().unwrap().as_bytes());
     let house = House::new(store).with(IngestStage, 2).with(FilterStage::new(&secret), 2);
-    let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
-    house.run(&run, &manifest, chunks.first, |_| ()).await.unwrap();
+    let Ready { run, manifest, first, .. } = ready;
+    house.run(&run, &manifest, first, |_| ()).await.unwrap();
 
     let output = folder.join(name);
     let set = [

@@ -5,8 +5,7 @@ use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
 use modiolus_operations::chunks;
 use modiolus_operations::start::start;
 use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
-use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Digest, Message, ObjectKey, RunId};
+use modiolus_pipeline::{Message, ObjectKey, RunId};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 
@@ -99,8 +98,7 @@ async fn take_in(
 
 /// Starts the jobs as a run of their own, and waits for it where that is wanted.
 async fn make_samples(cluster: &Cluster, first: Vec<Message>, wait: bool) -> Result<RunId> {
-    let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
-    let run = RunId::derived(&Digest::of_json(&manifest));
+    let (run, manifest) = chunks::run_of(&first);
     let (joins, listener) = (joins(cluster), Listener::new(&cluster.broker).await);
     let done = start(&*cluster.store, &cluster.broker, &joins, &run, &manifest, first).await?;
     if wait && done.is_none() {

@@ -13,7 +13,6 @@ mod retrain;
 mod source;
 mod status;
 mod submit;
-mod upload;
 mod wait;
 mod watch;
 

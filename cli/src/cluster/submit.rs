@@ -4,25 +4,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use modiolus_operations::start::{note, start};
+use modiolus_operations::start::{Ready, start};
+use modiolus_operations::upload::{Uploaded, listed, upload};
 use modiolus_pipeline::job::Wanted;
-use modiolus_pipeline::job::ingest::{Delivery, ListedFile, Submission};
+use modiolus_pipeline::job::ingest::{Delivery, ListedFile};
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{ModelVersion, ObjectKey, RunId};
 use modiolus_runtime::{FailedJob, Joins, RunOutcome};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 
+use super::Cluster;
 use super::arguments::Submit;
 use super::source::Source;
-use super::upload::{Uploaded, listed, upload};
 use super::wait::Listener;
-use super::{Cluster, now};
 use crate::arguments::Until;
 use crate::network::{self, Network};
-use crate::run::chunks::{self, Chunks};
 use crate::run::progress::Progress;
 use crate::run::walk;
+use crate::terminal::Bar;
 use crate::{models, output, terminal};
 
 /// What is printed.
@@ -49,15 +49,12 @@ pub(crate) async fn submit(options: &Submit, network: Option<&dyn Network>) -> R
     let wanted = Wanted { plane: options.plane, model };
     let (uploaded, delivery) = deliver(&options.scans, &*cluster.store).await?;
     let (files, sent, sent_bytes) = (uploaded.files.len() as u64, uploaded.sent, uploaded.bytes);
-    let chunks = Chunks::of(uploaded.files, &wanted, &delivery);
-    let run = options.name.clone().unwrap_or_else(|| RunId::derived(&chunks.digest()));
+    let ready = Ready::new(uploaded.files, wanted, delivery, options.name.clone());
 
     let (joins, listener) = (joins(&cluster), Listener::new(&cluster.broker).await);
-    let submission = Submission { delivery, files, submitted: now(), folders: chunks.folders };
-    let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
-    cluster.store.put_many(chunks.listings).await?;
-    note(&*cluster.store, &run, submission, &manifest).await?;
-    let mut outcome = start(&*cluster.store, &cluster.broker, &joins, &run, &manifest, chunks.first).await?;
+    ready.note(&*cluster.store).await?;
+    let Ready { run, manifest, first, .. } = ready;
+    let mut outcome = start(&*cluster.store, &cluster.broker, &joins, &run, &manifest, first).await?;
     terminal::say(&said(&run, files, sent, outcome.is_some()));
     if options.wait && outcome.is_none() {
         outcome = Some(wait(listener, &joins, &run, &manifest, files).await?);
@@ -92,10 +89,15 @@ async fn deliver(scans: &Source, store: &dyn ObjectStore) -> Result<(Uploaded, D
     match scans {
         Source::Folder(folder) => {
             let walked: Vec<ListedFile> = walk::walk(folder, Path::new(""))?;
-            Ok((upload(folder, walked, store).await?, Delivery::Uploaded))
+            let bar = Bar::new("Uploading", 0, "files");
+            let uploaded = upload(folder, walked, store, &bar).await?;
+            bar.finish();
+            Ok((uploaded, Delivery::Uploaded))
         }
         Source::Store(prefix) => {
-            let files = listed(store, prefix).await?;
+            let bar = Bar::new("Listing", 0, "files");
+            let files = listed(store, prefix, &bar).await?;
+            bar.finish();
             Ok((Uploaded { files, sent: 0, bytes: 0 }, Delivery::Below { prefix: prefix.clone() }))
         }
     }

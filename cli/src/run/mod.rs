@@ -18,15 +18,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
-use modiolus_operations::start::{note, now};
-pub(crate) use modiolus_operations::{chunks, names, objects, walk};
+use modiolus_operations::chunks;
+use modiolus_operations::start::Ready;
+pub(crate) use modiolus_operations::{names, objects, walk};
 use modiolus_pipeline::job::Wanted;
-use modiolus_pipeline::job::ingest::{Delivery, Submission};
+use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
 use modiolus_runtime::{CancellationToken, House, stop_on_signal};
-use modiolus_store::{FolderStore, ObjectStore};
+use modiolus_store::FolderStore;
 
 use crate::arguments::{Run, Until};
 use crate::models;
@@ -34,7 +35,6 @@ use crate::network::{self, Network};
 use crate::place::{FOLDER, Place};
 use crate::terminal;
 
-use chunks::Chunks;
 use progress::Progress;
 use rows::{Gathering, Row};
 use summary::{Annotation, Summary};
@@ -81,10 +81,8 @@ impl<'a> Job<'a> {
         let wanted = Wanted { plane: self.options.plane, model: self.model.clone() };
         let files = walk::walk(&self.options.scans, &self.options.output)?;
         let total = files.len();
-        let chunks = Chunks::of(files, &wanted, &Delivery::InPlace);
-        let run = RunId::derived(&chunks.digest());
-        let inputs = self.inputs(&run)?;
-        let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
+        let ready = Ready::new(files, wanted, Delivery::InPlace, None);
+        let inputs = self.inputs(&ready.run)?;
         let inventory_path = self.place.folder().join("output.json");
         let earlier = Inventory::read(&inventory_path);
         if earlier.is_whole(&self.options.output, &inputs) {
@@ -95,11 +93,9 @@ impl<'a> Job<'a> {
             return results::print_earlier(&self.options.output, self.options.json);
         }
 
-        let (files, folders) = (total as u64, chunks.folders);
-        let submission = Submission { delivery: Delivery::InPlace, files, submitted: now(), folders };
-        note(&*self.store, &run, submission, &manifest).await?;
-        self.store.put_many(chunks.listings).await?;
-        self.finish(&run, &manifest, chunks.first, total as u64).await?;
+        ready.note(&*self.store).await?;
+        let Ready { run, manifest, first, .. } = ready;
+        self.finish(&run, &manifest, first, total as u64).await?;
         let rows = self.gathering(&run).rows(&manifest).await?;
 
         let mut tree = Tree::new(&self.options.output);
@@ -176,8 +172,7 @@ impl Job<'_> {
         let first: Vec<Message> =
             annotations.matched.iter().map(|matched| Message::new(&matched.job())).collect();
         if !first.is_empty() {
-            let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
-            let run = RunId::derived(&Digest::of_json(&manifest));
+            let (run, manifest) = chunks::run_of(&first);
             House::new(self.store.clone())
                 .with(PreprocessStage, self.jobs)
                 .run(&run, &manifest, first, |_| ())

@@ -4,39 +4,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
-use modiolus_operations::chunks::{self, Chunks};
-use modiolus_operations::models;
 use modiolus_operations::network::Network;
 use modiolus_operations::place::Place;
-use modiolus_operations::start::{note, now};
-use modiolus_operations::walk;
-use modiolus_pipeline::job::ingest::{Delivery, Submission};
+use modiolus_operations::start::Ready;
+use modiolus_operations::{chunks, models};
+use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::job::preprocess::PreprocessJob;
 use modiolus_pipeline::job::{SliceRef, Wanted};
-use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ModelVersion, Plane, RunId, Secret};
 use modiolus_preprocess::PreprocessStage;
 use modiolus_runtime::{CancellationToken, House, HouseError};
 use modiolus_store::{FolderStore, ObjectStore};
 use tokio::sync::Semaphore;
 
-use super::Works;
+use super::delivery::{self, SCANS};
+use super::{Works, drawing};
 
 /// Where deliveries are unpacked, in the store's folder.
 const DELIVERIES: &str = "deliveries";
-
-/// Where a delivery's files lie in its folder.
-pub(crate) const SCANS: &str = "scans";
-
-/// What a delivery's run wants, in its folder: with it, a run that was interrupted goes on.
-const WANTED: &str = "wanted.json";
-
-/// How many slices one job draws.
-const SLICES_PER_JOB: usize = 16;
 
 /// This machine.
 pub struct Machine {
@@ -54,14 +43,6 @@ struct Inner {
     stop: CancellationToken,
     /// One run at a time: each takes all cores.
     turn: Semaphore,
-}
-
-/// A run that is ready to be done.
-struct Ready {
-    folder: PathBuf,
-    run: RunId,
-    manifest: RunManifest,
-    first: Vec<Message>,
 }
 
 impl Machine {
@@ -94,21 +75,12 @@ impl Machine {
     /// # Errors
     /// When their folders can't be read.
     pub async fn go_on(&self) -> Result<usize> {
-        let said = || format!("{} can't be read", self.deliveries.display());
-        let mut interrupted = 0;
-        for entry in fs::read_dir(&self.deliveries).with_context(said)? {
-            let folder = entry.with_context(said)?.path();
-            let wanted = fs::read(folder.join(WANTED)).ok();
-            match wanted.and_then(|json| serde_json::from_slice::<Wanted>(&json).ok()) {
-                Some(wanted) => {
-                    self.spawn(self.inner.ready(folder, wanted).await?);
-                    interrupted += 1;
-                }
-                // An upload that was cut off: nobody was told of a run.
-                None => remove(&folder),
-            }
+        let interrupted = delivery::interrupted(&self.deliveries)?;
+        let count = interrupted.len();
+        for (folder, wanted) in interrupted {
+            self.spawn(self.inner.ready(&folder, wanted).await?, folder);
         }
-        Ok(interrupted)
+        Ok(count)
     }
 
     /// Waits until no run is under way: those that were told to stop have handed back what they had.
@@ -116,9 +88,9 @@ impl Machine {
         let _ = self.inner.turn.acquire().await;
     }
 
-    fn spawn(&self, ready: Ready) {
+    fn spawn(&self, ready: Ready, folder: PathBuf) {
         let inner = self.inner.clone();
-        tokio::spawn(async move { inner.work(ready).await });
+        tokio::spawn(async move { inner.work(ready, &folder).await });
     }
 }
 
@@ -131,34 +103,27 @@ impl Works for Machine {
     async fn start(&self, folder: &Path, plane: Plane) -> Result<RunId> {
         let model = models::choose(&*self.inner.store, None, self.inner.network).await?;
         let wanted = Wanted { plane, model: Some(model.version) };
-        let path = folder.join(WANTED);
-        fs::write(&path, serde_json::to_vec(&wanted)?)
-            .with_context(|| format!("{} can't be written", path.display()))?;
-        let ready = self.inner.ready(folder.to_owned(), wanted).await?;
+        delivery::want(folder, &wanted)?;
+        let ready = self.inner.ready(folder, wanted).await?;
         let run = ready.run.clone();
-        self.spawn(ready);
+        self.spawn(ready, folder.to_owned());
         Ok(run)
     }
 
     async fn learn_from(&self, slice: SliceRef, annotation: Digest) -> Result<()> {
         let first = vec![Message::new(&PreprocessJob::Annotation { slice, annotation })];
-        let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
-        let run = RunId::derived(&Digest::of_json(&manifest));
+        let (run, manifest) = chunks::run_of(&first);
         let house = House::new(self.inner.store.clone()).with(PreprocessStage, 1);
         house.stopped_by(self.inner.stop.clone()).run(&run, &manifest, first, |_| ()).await?;
         Ok(())
     }
 
     async fn draw(&self, slices: Vec<SliceRef>, model: ModelVersion) -> Result<()> {
-        let job =
-            |slices: &[SliceRef]| PreprocessJob::Slices { slices: slices.to_vec(), model: model.clone() };
-        let first: Vec<Message> =
-            slices.chunks(SLICES_PER_JOB).map(|slices| Message::new(&job(slices))).collect();
-        let manifest = RunManifest { wanted: None, chunks: chunks::ids(&first) };
+        let first = drawing(&slices, &model);
+        let (run, manifest) = chunks::run_of(&first);
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let Ok(_turn) = inner.turn.acquire().await else { return };
-            let run = RunId::derived(&Digest::of_json(&manifest));
             let house = House::new(inner.store.clone()).with(PreprocessStage, inner.jobs);
             let house = inner.network.with_infer(house, inner.jobs).stopped_by(inner.stop.clone());
             if let Err(error) = house.run(&run, &manifest, first, |_| ()).await {
@@ -171,36 +136,25 @@ impl Works for Machine {
 
 impl Inner {
     /// Writes down what a run is, so that it is listed while it waits for its turn.
-    async fn ready(&self, folder: PathBuf, wanted: Wanted) -> Result<Ready> {
-        let scans = folder.join(SCANS);
-        let walked = tokio::task::spawn_blocking(move || walk::walk(&scans, Path::new(""))).await??;
-        if walked.is_empty() {
-            bail!("there are no files in it");
-        }
-        let files = walked.len() as u64;
-        let chunks = Chunks::of(walked, &wanted, &Delivery::InPlace);
-        let run = RunId::derived(&chunks.digest());
-        let manifest = RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) };
-        let submission =
-            Submission { delivery: Delivery::InPlace, files, submitted: now(), folders: chunks.folders };
-        self.store.put_many(chunks.listings).await?;
-        note(&*self.store, &run, submission, &manifest).await?;
-        Ok(Ready { folder, run, manifest, first: chunks.first })
+    async fn ready(&self, folder: &Path, wanted: Wanted) -> Result<Ready> {
+        let ready = Ready::new(delivery::walked(folder).await?, wanted, Delivery::InPlace, None);
+        ready.note(&*self.store).await?;
+        Ok(ready)
     }
 
-    async fn work(&self, ready: Ready) {
+    async fn work(&self, ready: Ready, folder: &Path) {
         let Ok(_turn) = self.turn.acquire().await else { return };
-        let (folder, run) = (ready.folder.clone(), ready.run.clone());
-        match self.run(ready).await {
+        let run = ready.run.clone();
+        match self.run(ready, folder).await {
             // Its files have identity inside, and what was kept of them is in the store.
-            Ok(()) => remove(&folder),
+            Ok(()) => delivery::remove(folder),
             Err(error) if error.is::<HouseError>() => tracing::warn!(%run, "{error:#}"),
             Err(error) => tracing::error!(%run, "the run failed: {error:#}"),
         }
     }
 
-    async fn run(&self, ready: Ready) -> Result<()> {
-        let store = FolderStore::new(self.place.folder())?.with_scans(&ready.folder.join(SCANS))?;
+    async fn run(&self, ready: Ready, folder: &Path) -> Result<()> {
+        let store = FolderStore::new(self.place.folder())?.with_scans(&folder.join(SCANS))?;
         let house = House::new(Arc::new(store))
             .with(IngestStage, self.jobs)
             .with(FilterStage::new(&self.secret), self.jobs)
@@ -208,14 +162,5 @@ impl Inner {
         let house = self.network.with_infer(house, self.jobs).stopped_by(self.stop.clone());
         house.run(&ready.run, &ready.manifest, ready.first, |_| ()).await?;
         Ok(())
-    }
-}
-
-/// Removes a delivery's folder. What is left of it is removed at the next start.
-fn remove(folder: &Path) {
-    // Without this it is no delivery any more, even if not all of it goes.
-    let _ = fs::remove_file(folder.join(WANTED));
-    if let Err(error) = fs::remove_dir_all(folder) {
-        tracing::warn!("a delivery can't be removed: {error}");
     }
 }

@@ -2,7 +2,8 @@
 
 use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::ingest::{Delivery, IngestJob, ListedFile, Listing};
-use modiolus_pipeline::{Digest, JobId, Message, ObjectKey};
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::{Digest, JobId, Message, ObjectKey, RunId};
 use modiolus_store::Puts;
 
 use crate::names::folder;
@@ -65,6 +66,12 @@ impl Chunks {
 /// The first folder of a path below the scans' folder; "." for a file in the scans' folder itself.
 fn top_folder(path: &str) -> &str {
     path.split_once('/').map_or(".", |(folder, _)| folder)
+}
+
+/// A run of jobs that are for no delivery. It is named by them: who asks for the same work again means the same run.
+pub fn run_of(first: &[Message]) -> (RunId, RunManifest) {
+    let manifest = RunManifest { wanted: None, chunks: ids(first) };
+    (RunId::derived(&Digest::of_json(&manifest)), manifest)
 }
 
 /// The jobs' ids.

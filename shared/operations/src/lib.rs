@@ -15,4 +15,5 @@ pub mod retraining;
 pub mod runs;
 pub mod start;
 pub mod trainings;
+pub mod upload;
 pub mod walk;

@@ -4,13 +4,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use modiolus_broker::{Broker, Letter};
-use modiolus_pipeline::job::ingest::Submission;
+use modiolus_pipeline::job::Wanted;
+use modiolus_pipeline::job::ingest::{Delivery, ListedFile, Submission};
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Envelope, Fetched, Message, ObjectKey, Read, RunId, Scope};
 use modiolus_runtime::{Joins, RunOutcome};
-use modiolus_store::ObjectStore;
+use modiolus_store::{ObjectStore, Puts};
 
+use crate::chunks::{self, Chunks};
 use crate::objects;
 
 /// Writes a run's manifest and publishes the first job (`first`, in the order of the manifest's chunks) of each chunk whose
@@ -72,11 +74,48 @@ pub async fn cancel(joins: &Joins, run: &RunId) -> Result<RunOutcome> {
     Ok(outcome)
 }
 
+/// A run of a delivery that can be started.
+pub struct Ready {
+    /// What it is called.
+    pub run: RunId,
+    /// What it is.
+    pub manifest: RunManifest,
+    /// The first job of each chunk.
+    pub first: Vec<Message>,
+    listings: Puts,
+    submission: Submission,
+}
+
+impl Ready {
+    /// A run of files (ordered as people see them) that lie so in `incoming`, under a name that follows from them and from
+    /// what is wanted, unless it is given one.
+    pub fn new(files: Vec<ListedFile>, wanted: Wanted, delivery: Delivery, name: Option<RunId>) -> Self {
+        let count = files.len() as u64;
+        let chunks = Chunks::of(files, &wanted, &delivery);
+        Self {
+            run: name.unwrap_or_else(|| RunId::derived(&chunks.digest())),
+            manifest: RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) },
+            first: chunks.first,
+            listings: chunks.listings,
+            submission: Submission { delivery, files: count, submitted: now(), folders: chunks.folders },
+        }
+    }
+
+    /// Writes down what was submitted, so that the run is listed, and what its first jobs read.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note(&self, store: &dyn ObjectStore) -> Result<()> {
+        store.put_many(self.listings.clone()).await?;
+        note(store, &self.run, self.submission.clone(), &self.manifest).await
+    }
+}
+
 /// Writes down what was submitted, unless the run is there already: then it was written before.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn note(
+async fn note(
     store: &dyn ObjectStore,
     run: &RunId,
     submission: Submission,
@@ -124,13 +163,11 @@ mod tests {
     use std::sync::Arc;
 
     use modiolus_broker::InProcess;
-    use modiolus_pipeline::job::Wanted;
     use modiolus_pipeline::job::ingest::IngestJob;
     use modiolus_pipeline::{Digest, JobId, Marker, Outcome, Plane, StageName};
     use modiolus_store::MemoryStore;
 
     use super::*;
-    use crate::chunks;
 
     fn run() -> (RunId, RunManifest, Vec<Message>) {
         let wanted = Wanted { plane: Plane::CORONAL, model: None };

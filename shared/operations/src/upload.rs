@@ -13,9 +13,7 @@ use modiolus_pipeline::job::ingest::ListedFile;
 use modiolus_pipeline::key::SCANS_PREFIX;
 use modiolus_pipeline::{Bucket, Digest, Fetched, ObjectKey, Read};
 use modiolus_store::{FolderStore, MAX_KEY_BYTES, ObjectStore};
-use tokio::sync::Semaphore;
-
-use crate::terminal::Bar;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many files are under way at once.
 const FILES_AT_ONCE: usize = 16;
@@ -36,57 +34,113 @@ const START_BYTES: u64 = 8 * 1024;
 
 /// What an upload came to.
 #[derive(Debug)]
-pub(crate) struct Uploaded {
+pub struct Uploaded {
     /// The files as they are listed for the cluster, in the order of the walk.
-    pub(crate) files: Vec<ListedFile>,
+    pub files: Vec<ListedFile>,
     /// How many were sent.
-    pub(crate) sent: u64,
+    pub sent: u64,
     /// How many bytes they have.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
+}
+
+/// Who is told how far it is.
+pub trait Told: Send + Sync {
+    /// So many more files are coming.
+    fn expect(&self, files: u64);
+
+    /// So many more are done.
+    fn advance(&self, files: u64);
+}
+
+/// Nobody.
+impl Told for () {
+    fn expect(&self, _: u64) {}
+
+    fn advance(&self, _: u64) {}
 }
 
 /// Uploads the files of a walk. One that can't be read is listed with the reason, as a run on one machine would say it.
-pub(crate) async fn upload(
+///
+/// # Errors
+/// When the folder can't be read or the store fails; what is there by then stays.
+pub async fn upload(
     scans: &Path,
     walked: Vec<ListedFile>,
     store: &dyn ObjectStore,
+    told: &dyn Told,
 ) -> Result<Uploaded> {
-    let shown = || scans.display().to_string();
-    let uploader = Uploader {
-        source: FolderStore::new(scans).and_then(|source| source.with_scans(scans)).with_context(shown)?,
-        store,
-        memory: Semaphore::new(KIB_AT_ONCE as usize),
-        sent: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        bar: Bar::new("Uploading", walked.len() as u64, "files"),
+    told.expect(walked.len() as u64);
+    let (reader, sent, bytes) = (Reader::new(scans)?, AtomicU64::new(0), AtomicU64::new(0));
+    let one = async |file: ListedFile| {
+        let _room = reader.room_for(&file).await?;
+        let (listed, content) = reader.listed(file).await?;
+        let key = ObjectKey::Scan(listed.path.clone());
+        if let Some(content) = content
+            && store.length(&key).await? != Some(listed.length)
+        {
+            store.put(key, content).await?;
+            sent.fetch_add(1, Ordering::Relaxed);
+            bytes.fetch_add(listed.length, Ordering::Relaxed);
+        }
+        told.advance(1);
+        anyhow::Ok(listed)
     };
-    let files: Vec<_> = walked.into_iter().map(|file| uploader.one(file)).collect();
+    let files: Vec<_> = walked.into_iter().map(one).collect();
     let files = iter(files).buffered(FILES_AT_ONCE).try_collect().await;
     let files = files.context("not all files are in the store yet: submit again to go on")?;
-    uploader.bar.finish();
-    Ok(Uploaded { files, sent: uploader.sent.into_inner(), bytes: uploader.bytes.into_inner() })
+    Ok(Uploaded { files, sent: sent.into_inner(), bytes: bytes.into_inner() })
 }
 
-struct Uploader<'a> {
+/// The files of a walk as [`upload`] lists them, before anything is sent: what a run of them is called follows from it.
+///
+/// # Errors
+/// When the folder can't be read.
+pub async fn foreseen(scans: &Path, walked: Vec<ListedFile>) -> Result<Vec<ListedFile>> {
+    let reader = Reader::new(scans)?;
+    let one = async |file: ListedFile| {
+        let _room = reader.room_for(&file).await?;
+        Ok(reader.listed(file).await?.0)
+    };
+    let files: Vec<_> = walked.into_iter().map(one).collect();
+    iter(files).buffered(FILES_AT_ONCE).try_collect().await
+}
+
+struct Reader {
     /// Reads files as a run on one machine does, so that what it says of those that it can't read is the same.
     source: FolderStore,
-    store: &'a dyn ObjectStore,
     memory: Semaphore,
-    sent: AtomicU64,
-    bytes: AtomicU64,
-    bar: Bar,
 }
 
-impl Uploader<'_> {
-    async fn one(&self, file: ListedFile) -> Result<ListedFile> {
+impl Reader {
+    fn new(scans: &Path) -> Result<Self> {
+        let source = FolderStore::new(scans).and_then(|source| source.with_scans(scans));
+        let source = source.with_context(|| scans.display().to_string())?;
+        Ok(Self { source, memory: Semaphore::new(KIB_AT_ONCE as usize) })
+    }
+
+    /// Waits until there is memory for a file; it is kept for it as long as the value is.
+    async fn room_for(&self, file: &ListedFile) -> Result<SemaphorePermit<'_>> {
         let kib = u32::try_from(file.length / 1024 + 1).unwrap_or(u32::MAX).min(KIB_AT_ONCE);
-        let _room = self.memory.acquire_many(kib).await?;
-        let listed = match self.read(&file).await? {
-            Ok(bytes) => self.send(file, bytes).await?,
-            Err(why) => unreadable(file, why),
+        Ok(self.memory.acquire_many(kib).await?)
+    }
+
+    /// A file as it is listed, and its content, which belongs there; none of one that can't be had.
+    async fn listed(&self, file: ListedFile) -> Result<(ListedFile, Option<Bytes>)> {
+        let bytes = match self.read(&file).await? {
+            Ok(bytes) => bytes,
+            Err(why) => return Ok((unreadable(file, why), None)),
         };
-        self.bar.advance(1);
-        Ok(listed)
+        let (length, content) = (bytes.len() as u64, bytes.clone());
+        let digest = tokio::task::spawn_blocking(move || Digest::of(content)).await?;
+        let path = format!("{}/{}", digest.short(DIGITS), file.path);
+        let key_bytes = ObjectKey::Scan(path.clone()).path().len();
+        if key_bytes > MAX_KEY_BYTES {
+            let why =
+                format!("its path is longer than the store allows: {key_bytes} of {MAX_KEY_BYTES} bytes");
+            return Ok((unreadable(file, why), None));
+        }
+        // The digest tells a changed file, so that a copy of a delivery, with other times, is the same delivery.
+        Ok((ListedFile { path, length, modified: 0, start: None, unreadable: None }, Some(bytes)))
     }
 
     /// The file's bytes, or why it can't be read.
@@ -100,27 +154,6 @@ impl Uploader<'_> {
             Fetched::Denied(why) => Err(why),
         })
     }
-
-    async fn send(&self, file: ListedFile, bytes: Bytes) -> Result<ListedFile> {
-        let length = bytes.len() as u64;
-        let content = bytes.clone();
-        let digest = tokio::task::spawn_blocking(move || Digest::of(content)).await?;
-        let path = format!("{}/{}", digest.short(DIGITS), file.path);
-        let key = ObjectKey::Scan(path.clone());
-        let key_bytes = key.path().len();
-        if key_bytes > MAX_KEY_BYTES {
-            let why =
-                format!("its path is longer than the store allows: {key_bytes} of {MAX_KEY_BYTES} bytes");
-            return Ok(unreadable(file, why));
-        }
-        if self.store.length(&key).await? != Some(length) {
-            self.store.put(key, bytes).await?;
-            self.sent.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(length, Ordering::Relaxed);
-        }
-        // The digest tells a changed file, so that a copy of a delivery, with other times, is the same delivery.
-        Ok(ListedFile { path, length, modified: 0, start: None, unreadable: None })
-    }
 }
 
 fn unreadable(file: ListedFile, why: String) -> ListedFile {
@@ -129,7 +162,10 @@ fn unreadable(file: ListedFile, why: String) -> ListedFile {
 }
 
 /// The files that lie below a prefix (of `scans/`) in the store, in the order of their paths.
-pub(crate) async fn listed(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ListedFile>> {
+///
+/// # Errors
+/// When there are none, or the store fails.
+pub async fn listed(store: &dyn ObjectStore, prefix: &str, told: &dyn Told) -> Result<Vec<ListedFile>> {
     let paths = store.list(Bucket::Incoming, &format!("{SCANS_PREFIX}{prefix}/")).await?;
     // Some clients write an empty object for a folder.
     let paths: Vec<String> = paths.into_iter().filter(|path| !path.ends_with('/')).collect();
@@ -144,15 +180,13 @@ pub(crate) async fn listed(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<
             ),
         }
     }
-    let bar = Bar::new("Listing", paths.len() as u64, "files");
-    let files: Vec<_> = paths.iter().map(|path| there(store, path, &bar)).collect();
-    let files = iter(files).buffered(FILES_AT_ONCE).try_collect().await;
-    bar.finish();
-    files
+    told.expect(paths.len() as u64);
+    let files: Vec<_> = paths.iter().map(|path| there(store, path, told)).collect();
+    iter(files).buffered(FILES_AT_ONCE).try_collect().await
 }
 
 /// One that is there: its length and the digest of its start.
-async fn there(store: &dyn ObjectStore, path: &str, bar: &Bar) -> Result<ListedFile> {
+async fn there(store: &dyn ObjectStore, path: &str, told: &dyn Told) -> Result<ListedFile> {
     let path = path.strip_prefix(SCANS_PREFIX).unwrap_or(path).to_owned();
     let read = Read::first(ObjectKey::Scan(path.clone()), START_BYTES);
     let file = |length, start, unreadable| ListedFile { path, length, modified: 0, start, unreadable };
@@ -161,7 +195,7 @@ async fn there(store: &dyn ObjectStore, path: &str, bar: &Bar) -> Result<ListedF
         Fetched::Missing => file(0, None, Some("it vanished after it was listed".to_owned())),
         Fetched::Denied(why) => file(0, None, Some(why)),
     };
-    bar.advance(1);
+    told.advance(1);
     Ok(file)
 }
 
@@ -173,10 +207,14 @@ mod tests {
     use modiolus_store::MemoryStore;
 
     use super::*;
-    use crate::run::walk;
+    use crate::walk;
 
     async fn upload_all(scans: &Path, store: &MemoryStore) -> Uploaded {
-        upload(scans, walk::walk(scans, Path::new("")).unwrap(), store).await.unwrap()
+        let walked = walk::walk(scans, Path::new("")).unwrap();
+        let foreseen = foreseen(scans, walked.clone()).await.unwrap();
+        let uploaded = upload(scans, walked, store, &()).await.unwrap();
+        assert_eq!(uploaded.files, foreseen);
+        uploaded
     }
 
     #[tokio::test]
@@ -219,11 +257,11 @@ mod tests {
         let store = MemoryStore::new();
         let key = ObjectKey::Scan("july/207/I1".into());
         store.put(key.clone(), Bytes::from_static(b"one")).await.unwrap();
-        let before = listed(&store, "july").await.unwrap();
+        let before = listed(&store, "july", &()).await.unwrap();
         store.put(key, Bytes::from_static(b"two")).await.unwrap();
-        let after = listed(&store, "july").await.unwrap();
+        let after = listed(&store, "july", &()).await.unwrap();
         assert_eq!((before[0].path.as_str(), before[0].length), ("july/207/I1", 3));
         assert_ne!(before, after);
-        assert!(listed(&store, "june").await.unwrap_err().to_string().contains("spelt right"));
+        assert!(listed(&store, "june", &()).await.unwrap_err().to_string().contains("spelt right"));
     }
 }
