@@ -1,4 +1,5 @@
-//! What the main of a worker does: read the configuration, connect, work until told to stop.
+//! What the main of a worker, and of every other program of the cluster, does: read the configuration, connect, work until told
+//! to stop.
 //!
 //! A worker's process runs the loop of its stage, marks the jobs of its stage that the broker gave up, and now and then
 //! looks at the joins of unfinished runs. It ends by itself only where trying again can't help (a wrong password, an unknown
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -29,6 +31,7 @@ use crate::stop::stop_on_signal;
 use crate::telemetry::Telemetry;
 use crate::trace::Traces;
 use crate::worker::{Worker, WorkerOptions, rest};
+use http::Asked;
 
 /// The first and the longest pause between two attempts to connect, before jitter.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
@@ -59,7 +62,7 @@ macro_rules! program {
     };
 }
 
-/// The command line of every worker.
+/// The command line of every program.
 #[derive(Debug, clap::Parser)]
 struct Arguments {
     /// The configuration [default: modiolus.toml, if it is in the working folder]
@@ -68,12 +71,12 @@ struct Arguments {
     /// A value of the configuration, such as worker.slots=2; may be given several times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Asks the worker that runs here how it is: exit code 0 if it lives, 1 if not
+    /// Asks the program that runs here how it is: exit code 0 if it lives, 1 if not
     #[arg(long)]
     health: bool,
 }
 
-/// Why a worker could not start, or not go on.
+/// Why a program could not start, or not go on.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error(transparent)]
@@ -84,9 +87,12 @@ enum StartError {
     Listen { listen: SocketAddr, error: io::Error },
     #[error("the system gives no threads or signals: {0}")]
     System(#[from] io::Error),
+    #[error("{0}")]
+    Work(String),
 }
 
-/// Where a worker works: its connections, for what its program does besides.
+/// Where a program works: its connections, for what it does besides jobs, or instead of them.
+#[derive(Clone)]
 pub struct Site {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
@@ -96,6 +102,8 @@ pub struct Site {
     pub joins: Arc<Joins>,
     /// What the program was told.
     pub configuration: Configuration,
+    /// What it counts.
+    pub telemetry: Telemetry,
     /// Cancelled when the process is told to stop.
     pub shutdown: CancellationToken,
 }
@@ -114,6 +122,44 @@ pub fn main_beside<S: Stage, F: Future<Output = ()>>(
     stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
     beside: impl FnOnce(Site) -> F,
 ) -> ExitCode {
+    let work = async |start: Start| {
+        let stage = stage(&start.configuration)?;
+        start.work(S::Job::STAGE, stage, beside).await
+    };
+    started(program, work)
+}
+
+/// Runs a program that takes no jobs, under its user's name at the broker, until it is told to stop: `work` does everything,
+/// and says when it is ready.
+pub fn main_without_jobs<F: Future<Output = Result<(), String>>>(
+    program: Program,
+    user: &str,
+    work: impl FnOnce(Site, Readiness) -> F,
+) -> ExitCode {
+    started(program, async |start: Start| start.work_without_jobs(user, work).await)
+}
+
+/// Whether a program that takes no jobs does what it is there for.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on it does.
+    pub fn ready(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A program that was told how to work.
+struct Start {
+    configuration: Configuration,
+    telemetry: Telemetry,
+    traces: Traces,
+    shutdown: CancellationToken,
+}
+
+/// Reads the command line and the configuration, and works.
+fn started(program: Program, work: impl AsyncFnOnce(Start) -> Result<(), StartError>) -> ExitCode {
     let Program { name, version, about } = program;
     let matches = Arguments::command().name(name).version(version).about(about).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -129,7 +175,7 @@ pub fn main_beside<S: Stage, F: Future<Output = ()>>(
     }
     logging::init(configuration.log.format, "info");
     tracing::info!(program = name, version, "starting");
-    match run(program, &configuration, stage, beside) {
+    match run(program, configuration, work) {
         Ok(()) => {
             tracing::info!(program = name, "stopped");
             ExitCode::SUCCESS
@@ -141,60 +187,94 @@ pub fn main_beside<S: Stage, F: Future<Output = ()>>(
     }
 }
 
-fn run<S: Stage, F: Future<Output = ()>>(
+fn run(
     program: Program,
-    configuration: &Configuration,
-    stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
-    beside: impl FnOnce(Site) -> F,
+    configuration: Configuration,
+    work: impl AsyncFnOnce(Start) -> Result<(), StartError>,
 ) -> Result<(), StartError> {
-    let stage = stage(configuration)?;
     let traces = configuration.traces.open(program.name, program.version)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(configuration, stage, traces.clone(), beside));
+    let worked = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        stop_on_signal(shutdown.clone(), say_stopping)?;
+        let telemetry = Telemetry::default();
+        work(Start { configuration, telemetry, traces: traces.clone(), shutdown }).await
+    });
     traces.close();
-    served
+    worked
 }
 
-async fn serve<S: Stage, F: Future<Output = ()>>(
-    configuration: &Configuration,
-    stage: S,
-    traces: Traces,
-    beside: impl FnOnce(Site) -> F,
-) -> Result<(), StartError> {
-    let (name, telemetry, shutdown) = (S::Job::STAGE, Telemetry::default(), CancellationToken::new());
-    // Not yet: whoever watches sees it from the start.
-    telemetry.subscribed(name, false);
-    stop_on_signal(shutdown.clone(), say_stopping)?;
-    http::serve(configuration.http.listen, name, telemetry.clone(), shutdown.clone())
-        .await
-        .map_err(|error| StartError::Listen { listen: configuration.http.listen, error })?;
-    let (store, broker) = tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        opened = connect(configuration, name) => opened?,
-    };
-    let port: Arc<dyn Broker> = Arc::new(broker.clone());
-    let joins = Arc::new(Joins::new(store.clone(), port.clone()));
-    let slots = configuration.worker.slots.map_or_else(|| default_slots(name), std::num::NonZeroUsize::get);
-    let idle = configuration.worker.idle_seconds.map(|seconds| Duration::from_secs(seconds.get()));
-    let options = WorkerOptions { slots, telemetry, traces, idle, ..WorkerOptions::default() };
-    let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
-    let site = Site {
-        store: store.clone(),
-        broker: port.clone(),
-        joins: joins.clone(),
-        configuration: configuration.clone(),
-        shutdown: shutdown.clone(),
-    };
-    tracing::info!(stage = %name, slots, "working");
-    tokio::join!(
-        worker.run(shutdown.clone()),
-        beside(site),
-        deaths::mark(name, store, port, joins.clone(), shutdown.clone()),
-        sweep(&joins, &shutdown),
-    );
-    // Or the last acks might not arrive, and their jobs be done again.
-    broker.close().await;
-    Ok(())
+impl Start {
+    async fn work<S: Stage, F: Future<Output = ()>>(
+        self,
+        name: StageName,
+        stage: S,
+        beside: impl FnOnce(Site) -> F,
+    ) -> Result<(), StartError> {
+        let (telemetry, worker) = (self.telemetry.clone(), &self.configuration.worker);
+        // Not yet: whoever watches sees it from the start.
+        telemetry.subscribed(name, false);
+        let counts = telemetry.clone();
+        self.tell(Arc::new(move || counts.is_subscribed(name))).await?;
+        let Some((site, broker)) = self.connect(name.as_str()).await? else { return Ok(()) };
+        let slots = worker.slots.map_or_else(|| default_slots(name), std::num::NonZeroUsize::get);
+        let idle = worker.idle_seconds.map(|seconds| Duration::from_secs(seconds.get()));
+        let options =
+            WorkerOptions { slots, telemetry, traces: self.traces.clone(), idle, ..WorkerOptions::default() };
+        let Site { store, broker: port, joins, shutdown, .. } = site.clone();
+        let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
+        tracing::info!(stage = %name, slots, "working");
+        tokio::join!(
+            worker.run(shutdown.clone()),
+            beside(site),
+            deaths::mark(name, store, port, joins.clone(), shutdown.clone()),
+            sweep(&joins, &shutdown),
+        );
+        // Or the last acks might not arrive, and their jobs be done again.
+        broker.close().await;
+        Ok(())
+    }
+
+    async fn work_without_jobs<F: Future<Output = Result<(), String>>>(
+        self,
+        user: &str,
+        work: impl FnOnce(Site, Readiness) -> F,
+    ) -> Result<(), StartError> {
+        let readiness = Readiness::default();
+        let is_ready = readiness.0.clone();
+        self.tell(Arc::new(move || is_ready.load(Ordering::Relaxed))).await?;
+        let Some((site, broker)) = self.connect(user).await? else { return Ok(()) };
+        let worked = work(site, readiness).await;
+        broker.close().await;
+        worked.map_err(StartError::Work)
+    }
+
+    /// Serves the probes and the metrics.
+    async fn tell(&self, is_ready: Arc<dyn Fn() -> bool + Send + Sync>) -> Result<(), StartError> {
+        let Self { configuration, telemetry, shutdown, .. } = self;
+        let (listen, telemetry, shutdown) = (configuration.http.listen, telemetry.clone(), shutdown.clone());
+        let served = http::serve(listen, Asked { is_ready, telemetry, shutdown }).await;
+        served.map_err(|error| StartError::Listen { listen, error })
+    }
+
+    /// Waits for store and broker as long as it takes; `None` where the process is told to stop before.
+    async fn connect(&self, user: &str) -> Result<Option<(Site, RabbitMq)>, StartError> {
+        let (store, broker) = tokio::select! {
+            () = self.shutdown.cancelled() => return Ok(None),
+            opened = connect(&self.configuration, user) => opened?,
+        };
+        let port: Arc<dyn Broker> = Arc::new(broker.clone());
+        let joins = Arc::new(Joins::new(store.clone(), port.clone()));
+        let site = Site {
+            store,
+            broker: port,
+            joins,
+            configuration: self.configuration.clone(),
+            telemetry: self.telemetry.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        Ok(Some((site, broker)))
+    }
 }
 
 /// A training has the machine for itself; other jobs share its cores.
@@ -205,17 +285,16 @@ fn default_slots(stage: StageName) -> usize {
     }
 }
 
-/// Waits for store and broker as long as it takes.
 async fn connect(
     configuration: &Configuration,
-    stage: StageName,
+    user: &str,
 ) -> Result<(Arc<dyn ObjectStore>, RabbitMq), OpenError> {
     let store = waited_for("store", || async {
         let store = configuration.open_store()?;
         reach(&*store).await?;
         Ok(store)
     });
-    let broker = waited_for("broker", || configuration.open_broker(stage.as_str()));
+    let broker = waited_for("broker", || configuration.open_broker(user));
     futures::try_join!(store, broker)
 }
 

@@ -1,4 +1,4 @@
-//! What a worker counts, for Prometheus and for probes. No label holds anything of a patient, a run or a job.
+//! What a program counts, for Prometheus and for probes. No label holds anything of a patient, a run or a job.
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,6 +62,8 @@ struct Counts {
     units: Family<StageLabel, Counter>,
     epochs: Counter,
     refusals: Family<ReasonLabel, Counter>,
+    requests: Family<StatusLabel, Counter>,
+    request_seconds: Histogram,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -86,6 +88,11 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
 impl Default for Counts {
     fn default() -> Self {
         // A twentieth of a second to 27 minutes.
@@ -105,6 +112,8 @@ impl Default for Counts {
             units: Family::default(),
             epochs: Counter::default(),
             refusals: Family::default(),
+            requests: Family::default(),
+            request_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         counts.register();
         counts
@@ -127,6 +136,9 @@ impl Counts {
         all.register("units", "Files or slices that were worked on", self.units.clone());
         all.register("training_epochs", "Epochs that ended", self.epochs.clone());
         all.register("refused_files", "Files that filter refused, by reason", self.refusals.clone());
+        all.register("requests", "Requests that the console answered, by status", self.requests.clone());
+        let help = "From a request to the start of its answer";
+        all.register_with_unit("request_duration", help, Unit::Seconds, self.request_seconds.clone());
     }
 }
 
@@ -187,6 +199,18 @@ impl Telemetry {
         }
     }
 
+    /// Counts an answer to a request, with its status (HTTP) and how long it took.
+    pub fn answered(&self, status: u16, took: Duration) {
+        let status = match status {
+            100..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.0.requests.get_or_create(&StatusLabel { status }).inc();
+        self.0.request_seconds.observe(took.as_secs_f64());
+    }
+
     fn refused(&self, reason: Reason, files: u64) {
         self.0.refusals.get_or_create(&ReasonLabel { reason: reason.code() }).inc_by(files);
     }
@@ -223,6 +247,7 @@ mod tests {
         telemetry.ended(stage, Ending::Retried, 1);
         telemetry.ended(stage, Ending::Done, 2);
         telemetry.error(stage, "store-unavailable");
+        telemetry.answered(404, Duration::from_secs(3));
         telemetry.progress(stage, &ProgressEvent::Units { done: 7 });
         telemetry.progress(stage, &ProgressEvent::Refused { reason: Reason::OtherPlane, files: 3 });
         let text = telemetry.text();
@@ -237,6 +262,8 @@ mod tests {
             "modiolus_job_attempts_sum{stage=\"filter\"} 2",
             "modiolus_units_total{stage=\"filter\"} 7",
             "modiolus_refused_files_total{reason=\"other-plane\"} 3",
+            "modiolus_requests_total{status=\"4xx\"} 1",
+            "modiolus_request_duration_seconds_sum 3",
         ] {
             assert!(text.contains(line), "{line} is missing:\n{text}");
         }

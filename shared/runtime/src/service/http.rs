@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,6 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use modiolus_pipeline::StageName;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,50 +23,47 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// How long a probe waits.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Who is asked.
 #[derive(Clone)]
-struct Worker {
-    stage: StageName,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
+pub(super) struct Asked {
+    /// Whether it does its work now.
+    pub(super) is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) telemetry: Telemetry,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// Answers until the process ends, also while it drains.
-pub(super) async fn serve(
-    listen: SocketAddr,
-    stage: StageName,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+pub(super) async fn serve(listen: SocketAddr, asked: Asked) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    let app = routes(Worker { stage, telemetry, shutdown });
+    let app = routes(asked);
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(())
 }
 
-fn routes(worker: Worker) -> Router {
+fn routes(asked: Asked) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(worker)
+        .with_state(asked)
 }
 
-/// Ready is who takes jobs.
-async fn ready(State(worker): State<Worker>) -> (StatusCode, &'static str) {
-    if worker.shutdown.is_cancelled() {
+/// Ready is who takes jobs, or serves pages.
+async fn ready(State(asked): State<Asked>) -> (StatusCode, &'static str) {
+    if asked.shutdown.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else if worker.telemetry.is_subscribed(worker.stage) {
+    } else if (asked.is_ready)() {
         (StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not subscribed: the broker or the store is not there yet\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "not at work: the broker or the store is not there yet\n")
     }
 }
 
-async fn metrics(State(worker): State<Worker>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPEN_METRICS)], worker.telemetry.text())
+async fn metrics(State(asked): State<Asked>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPEN_METRICS)], asked.telemetry.text())
 }
 
-/// Asks the worker that listens here whether it lives.
+/// Asks the program that listens here whether it lives.
 pub(super) fn ask(listen: SocketAddr) -> ExitCode {
     let address = SocketAddr::new(reachable(listen.ip()), listen.port());
     // No proxy: it is this machine.
@@ -91,13 +88,20 @@ fn reachable(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use modiolus_pipeline::StageName;
+
     use super::*;
 
     #[tokio::test]
     async fn a_worker_is_ready_while_it_takes_jobs_and_tells_its_counts() {
         let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
         let stage = StageName::Infer;
-        let worker = Worker { stage, telemetry: telemetry.clone(), shutdown: shutdown.clone() };
+        let counts = telemetry.clone();
+        let worker = Asked {
+            is_ready: Arc::new(move || counts.is_subscribed(stage)),
+            telemetry: telemetry.clone(),
+            shutdown: shutdown.clone(),
+        };
         let status = async || ready(State(worker.clone())).await.0;
         assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
         telemetry.subscribed(stage, true);
