@@ -21,8 +21,8 @@ struct Arguments {
 enum Half {
     /// Makes the secrets that are missing, and hands to each member of the cluster its own
     Secrets {
-        /// Has a folder for each who gets something: ingest, filter, preprocess, train, infer, operator, rabbitmq, garage.
-        /// Those that are missing are passed over
+        /// Has a folder for each who gets something: ingest, filter, preprocess, train, infer, console, operator, rabbitmq,
+        /// garage. Those that are missing are passed over
         #[arg(long, default_value = "/handed", value_name = "FOLDER")]
         handed: PathBuf,
         /// RabbitMQ's virtual host

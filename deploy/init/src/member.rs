@@ -8,6 +8,8 @@ use modiolus_pipeline::{Bucket, StageName};
 pub enum Member {
     /// The worker of a stage.
     Worker(StageName),
+    /// The review page.
+    Console,
     /// Who runs `modiolus`.
     Operator,
     /// This program, which owns the buckets.
@@ -32,13 +34,14 @@ const OWN: Rights = Rights { read: true, write: true, owner: true };
 impl Member {
     /// All members.
     pub fn all() -> impl Iterator<Item = Self> {
-        StageName::ALL.into_iter().map(Self::Worker).chain([Self::Operator, Self::Init])
+        StageName::ALL.into_iter().map(Self::Worker).chain([Self::Console, Self::Operator, Self::Init])
     }
 
     /// The name of its key, its user and its files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Worker(stage) => stage.as_str(),
+            Self::Console => "console",
             Self::Operator => "operator",
             Self::Init => "init",
         }
@@ -48,6 +51,7 @@ impl Member {
     pub fn role(self) -> Option<Role> {
         match self {
             Self::Worker(stage) => Some(Role::Worker(stage)),
+            Self::Console => Some(Role::Console),
             Self::Operator => Some(Role::Operator),
             Self::Init => None,
         }
@@ -58,12 +62,14 @@ impl Member {
         matches!(self, Self::Worker(StageName::Filter) | Self::Operator)
     }
 
-    /// What it may do with a bucket: what its stage reads and writes, and the marks of its jobs in `runs`.
+    /// What it may do with a bucket: what its stage reads and writes, and the marks of its jobs in `runs`. The console shows
+    /// slices and masks and makes none; it writes what people deliver, say of slices, and decide of runs and models.
     pub fn rights(self, bucket: Bucket) -> Rights {
         use Bucket::{Datasets, Incoming, Models, Results, Runs, Scans};
         let stage = match self {
             Self::Init => return OWN,
             Self::Operator => return WRITE,
+            Self::Console => return if matches!(bucket, Scans | Results) { READ } else { WRITE },
             Self::Worker(stage) => stage,
         };
         match (stage, bucket) {
@@ -89,7 +95,7 @@ mod tests {
     fn only_those_who_need_identity_open_incoming() {
         let may = |member: &Member| member.rights(Bucket::Incoming) != Rights::default();
         let names: Vec<_> = Member::all().filter(may).map(Member::name).collect();
-        assert_eq!(names, ["ingest", "filter", "operator", "init"]);
+        assert_eq!(names, ["ingest", "filter", "console", "operator", "init"]);
     }
 
     #[test]
@@ -100,9 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn no_worker_changes_the_rules_of_a_bucket() {
-        for stage in StageName::ALL {
-            assert!(Bucket::ALL.iter().all(|bucket| !Member::Worker(stage).rights(*bucket).owner), "{stage}");
+    fn nobody_but_init_changes_the_rules_of_a_bucket() {
+        for member in Member::all().filter(|member| *member != Member::Init) {
+            let owns = Bucket::ALL.iter().any(|bucket| member.rights(*bucket).owner);
+            assert!(!owns, "{}", member.name());
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct User {
 pub enum Role {
     /// Take the jobs of one stage; write to that stage, to its followers and to the events.
     Worker(StageName),
+    /// Write jobs for every stage, take from the dead, and listen to the events. Takes no jobs.
+    Console,
     /// Read and write every queue, and look at the management interface. Configures nothing.
     Operator,
     /// See how long the queues are, for scalers: the management interface, and no letter.
@@ -69,6 +71,7 @@ impl Role {
     /// All roles.
     pub fn all() -> impl Iterator<Item = Self> {
         StageName::ALL.into_iter().map(Self::Worker).chain([
+            Self::Console,
             Self::Operator,
             Self::Watcher,
             Self::Administrator,
@@ -79,6 +82,7 @@ impl Role {
     pub fn user_name(self) -> &'static str {
         match self {
             Self::Worker(stage) => stage.as_str(),
+            Self::Console => "console",
             Self::Operator => "operator",
             Self::Watcher => "watcher",
             Self::Administrator => "administrator",
@@ -87,7 +91,7 @@ impl Role {
 
     fn tags(self) -> &'static [&'static str] {
         match self {
-            Self::Worker(_) => &[],
+            Self::Worker(_) | Self::Console => &[],
             Self::Operator | Self::Watcher => &["monitoring"],
             Self::Administrator => &["administrator"],
         }
@@ -104,6 +108,16 @@ impl Role {
                 let stages = [stage].into_iter().chain(followers);
                 let written = stages.map(|stage| stage.to_string()).chain([EVENTS.into()]).collect();
                 [nothing, only(written), only(vec![stage.to_string(), deaths_queue(stage)])]
+            }
+            Self::Console => {
+                let written = StageName::ALL.map(|stage| stage.to_string()).into_iter();
+                let dead = StageName::ALL.map(|stage| Queue::Dead(stage).name()).into_iter();
+                let and_events = [EVENTS.to_string()];
+                [
+                    nothing,
+                    only(written.chain(and_events.clone()).collect()),
+                    only(dead.chain(and_events).collect()),
+                ]
             }
             Self::Operator => [nothing, ".*".into(), ".*".into()],
             Self::Watcher => [nothing.clone(), nothing.clone(), nothing],
@@ -282,6 +296,14 @@ mod tests {
         assert_eq!(configure, "^$");
         assert_eq!(write, "^(filter|preprocess|events)$");
         assert_eq!(read, r"^(filter|filter\.deaths)$");
+    }
+
+    #[test]
+    fn the_console_writes_jobs_for_all_and_takes_from_the_dead_alone() {
+        let [configure, write, read] = Role::Console.permissions();
+        assert_eq!(configure, "^$");
+        assert_eq!(write, "^(ingest|filter|preprocess|train|infer|events)$");
+        assert_eq!(read, r"^(ingest\.dead|filter\.dead|preprocess\.dead|train\.dead|infer\.dead|events)$");
     }
 
     #[test]
