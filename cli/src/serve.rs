@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use modiolus_console::works::Machine;
 use modiolus_console::{Console, Options, Role, Who};
 use modiolus_runtime::logging::{self, Format};
-use modiolus_runtime::{CancellationToken, stop_on_signal};
+use modiolus_runtime::{CancellationToken, Telemetry, stop_on_signal};
 
 use crate::arguments::Serve;
 use crate::models;
@@ -37,8 +37,8 @@ async fn run(options: &Serve, network: &'static dyn Network) -> Result<()> {
     let console = Console::new(machine.store(), machine.clone(), everyone)?;
     let listening = stop_on_signal(stop.clone(), terminal::say_stopping)?;
     let ready = |address| terminal::say(&format!("The review page: http://{address}/"));
-    let served =
-        modiolus_console::serve(console, Options { listen: options.listen }, stop.clone(), ready).await;
+    let reached = Options { listen: options.listen, telemetry: Telemetry::default() };
+    let served = modiolus_console::serve(console, reached, stop.clone(), ready).await;
     stop.cancel();
     machine.rest().await;
     listening.abort();

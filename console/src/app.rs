@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use modiolus_pipeline::Digest;
+use modiolus_runtime::CancellationToken;
 use modiolus_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::notes::Notes;
 use crate::pages::Pages;
 use crate::progress::Watching;
+use crate::upload::{BOUNDS, Bounds};
 use crate::works::Works;
 
 /// The console of one store.
@@ -21,6 +23,10 @@ pub struct Console {
     pub(crate) catalogue: Catalogue,
     pub(crate) notes: Notes,
     pub(crate) watching: Watching,
+    /// How large a delivery may be.
+    pub(crate) bounds: Bounds,
+    /// Whether those who watch are sent away.
+    pub(crate) stopping: CancellationToken,
     pub(crate) pages: Pages,
     /// Who everyone is where nobody is asked.
     pub(crate) everyone: Who,
@@ -70,12 +76,21 @@ impl Console {
             catalogue: Catalogue::new(store.clone()),
             notes: Notes::new(store.clone()),
             watching: Watching::default(),
+            bounds: BOUNDS,
+            stopping: CancellationToken::new(),
             pages: Pages::embedded()?,
             csrf: random()?,
             store,
             works,
             everyone,
         })
+    }
+
+    /// Takes deliveries that have at most so many GiB.
+    #[must_use]
+    pub fn with_deliveries_up_to(mut self, gib: u32) -> Self {
+        self.bounds = Bounds::of_gib(gib);
+        self
     }
 }
 

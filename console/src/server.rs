@@ -1,15 +1,19 @@
 //! The routes, and the server that answers on them.
 
+use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use modiolus_runtime::CancellationToken;
+use modiolus_runtime::{CancellationToken, Telemetry};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,11 +23,16 @@ use crate::app::{Console, Role, Who};
 use crate::guard::{at_least, guard};
 use crate::{assets, pages};
 
+/// How long answers may take to end once the console is told to stop: an upload that takes longer is cut off.
+const GRACE: Duration = Duration::from_secs(20);
+
 /// How the console is reached.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The address and port (TCP).
     pub listen: SocketAddr,
+    /// Counts the answers.
+    pub telemetry: Telemetry,
 }
 
 #[derive(OpenApi)]
@@ -34,7 +43,7 @@ pub struct Options {
 ))]
 struct Description;
 
-/// Answers until it is told to stop; `ready` is told where.
+/// Answers until it is told to stop, and then for a while those who have asked; `ready` is told where.
 ///
 /// # Errors
 /// When nobody may listen there, or the address is taken.
@@ -50,12 +59,25 @@ pub async fn serve(
     let said = || format!("nobody can listen on {}: is another program there?", options.listen);
     let listener = TcpListener::bind(options.listen).await.with_context(said)?;
     ready(listener.local_addr()?);
-    let server = axum::serve(listener, router(console));
-    // A page that watches a run would keep the server from its end.
+    let stopping = console.stopping.clone();
+    let app = router(console).layer(from_fn_with_state(options.telemetry, count));
+    let (told, over) = (stop.clone(), stop);
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+        told.cancelled().await;
+        // A page that watches a run would keep the server from its end.
+        stopping.cancel();
+    });
     tokio::select! {
-        ended = server => ended.context("the server failed"),
-        () = stop.cancelled() => Ok(()),
+        ended = server.into_future() => ended.context("the server failed"),
+        () = async { over.cancelled().await; sleep(GRACE).await } => Ok(()),
     }
+}
+
+async fn count(State(telemetry): State<Telemetry>, request: Request, next: Next) -> Response {
+    let asked = Instant::now();
+    let response = next.run(request).await;
+    telemetry.answered(response.status().as_u16(), asked.elapsed());
+    response
 }
 
 /// All routes.

@@ -35,6 +35,14 @@ pub(crate) struct Bounds {
 pub(crate) const BOUNDS: Bounds =
     Bounds { packed: 64 << 30, unpacked: 256 << 30, files: 1_000_000, depth: 32, ratio: 1000 };
 
+impl Bounds {
+    /// A delivery of at most so many GiB, and half as much as a zip.
+    pub(crate) fn of_gib(gib: u32) -> Self {
+        let unpacked = u64::from(gib) << 30;
+        Self { packed: unpacked / 2, unpacked, ..BOUNDS }
+    }
+}
+
 /// A file below this may be packed as well as it can: a row of zeros is small, and does no harm.
 const RATIO_FROM_BYTES: u64 = 1 << 20;
 

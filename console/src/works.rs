@@ -1,5 +1,6 @@
 //! Where the jobs of what people start are done: in this process, or by the workers of a cluster.
 
+mod cluster;
 mod delivery;
 mod machine;
 
@@ -11,6 +12,7 @@ use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::preprocess::PreprocessJob;
 use modiolus_pipeline::{Digest, Message, ModelVersion, Plane, RunId};
 
+pub use cluster::Cluster;
 pub(crate) use delivery::SCANS;
 pub use machine::Machine;
 

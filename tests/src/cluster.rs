@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::console::Console;
 use crate::door::Door;
 use crate::program::{Finished, Process, modiolus, program};
 
@@ -47,15 +48,15 @@ pub struct Cluster {
     doors: Option<Door>,
 }
 
-/// The buckets that a stage opens in an installation, and how.
-fn buckets(stage: StageName) -> Vec<(Bucket, Rights)> {
+/// The buckets that a program opens in an installation, and how.
+fn buckets(member: Member) -> Vec<(Bucket, Rights)> {
     let rights = |bucket: Bucket| {
-        let rights = Member::Worker(stage).rights(bucket);
+        let rights = member.rights(bucket);
         match (rights.read, rights.write, rights.owner) {
             (false, false, false) => None,
             (true, false, false) => Some((bucket, Rights::Read)),
             (true, true, false) => Some((bucket, Rights::ReadWrite)),
-            other => panic!("{stage} and {bucket}: no worker has the rights {other:?}"),
+            other => panic!("{} and {bucket}: no program has the rights {other:?}", member.name()),
         }
     };
     Bucket::ALL.into_iter().filter_map(rights).collect()
@@ -103,7 +104,7 @@ impl Cluster {
     /// # Panics
     /// When it can't be reached.
     pub async fn broker(&self) -> RabbitMq {
-        RabbitMq::connect(self.vhost.settings(Role::Operator)).await.expect("the broker that runs")
+        self.broker_for(Role::Operator).await
     }
 
     /// A worker with a user and an access key of its own, told by the environment; `key_file` holds the key of the
@@ -114,18 +115,46 @@ impl Cluster {
 
     /// The same, told more by the environment.
     pub fn worker_with(&self, stage: StageName, key_file: &Path, told: &[(&str, String)]) -> Worker {
-        let listen = free_address();
-        let mut command = program(&format!("modiolus-{stage}"));
-        let access = self.garage.make_key(stage.as_str(), &buckets(stage));
-        self.tell_broker(&mut command, Role::Worker(stage));
-        self.tell_store(&mut command, &access);
-        command.env("MODIOLUS__HTTP__LISTEN", listen.to_string()).env("MODIOLUS__WORKER__SLOTS", "1");
+        let (mut command, listen) = self.program(Member::Worker(stage));
+        command.env("MODIOLUS__WORKER__SLOTS", "1");
         if stage == StageName::Filter {
             command.env("MODIOLUS__PSEUDONYMS__KEY_FILE", key_file);
         }
         command.envs(told.iter().map(|(key, value)| (key, value)));
         let process = Some(Process::start(&mut command));
         Worker { stage, listen, command, process }
+    }
+
+    /// A program of the cluster with a user and an access key of its own, and where it tells how it is.
+    fn program(&self, member: Member) -> (Command, SocketAddr) {
+        let listen = free_address();
+        let mut command = program(&format!("modiolus-{}", member.name()));
+        let access = self.garage.make_key(member.name(), &buckets(member));
+        self.tell_broker(&mut command, member.role().expect("a program has a user"));
+        self.tell_store(&mut command, &access);
+        command.env("MODIOLUS__HTTP__LISTEN", listen.to_string());
+        (command, listen)
+    }
+
+    /// The review page, which unpacks deliveries there, and where it tells how it is.
+    ///
+    /// # Panics
+    /// When it ends instead of serving.
+    pub fn console(&self, deliveries: &Path) -> (Console, SocketAddr) {
+        let (mut command, probes) = self.program(Member::Console);
+        let address = free_address();
+        command
+            .env("MODIOLUS__CONSOLE__LISTEN", address.to_string())
+            .env("MODIOLUS__CONSOLE__DELIVERIES", deliveries);
+        (Console::of(command, address), probes)
+    }
+
+    /// The broker, as a role sees it.
+    ///
+    /// # Panics
+    /// When it can't be reached.
+    pub async fn broker_for(&self, role: Role) -> RabbitMq {
+        RabbitMq::connect(self.vhost.settings(role)).await.expect("the broker that runs")
     }
 
     /// `modiolus` for the operator, who is told by the environment too.
@@ -211,9 +240,19 @@ impl Cluster {
     /// # Panics
     /// When it takes too long.
     pub async fn wait_until_done(&self, events: &mut Box<dyn Events>, run: &RunId) {
+        let is_done =
+            async || self.store.length(&ObjectKey::RunDone(run.clone())).await.expect("an answer").is_some();
+        self.wait_until(events, "the run is done", is_done).await;
+    }
+
+    /// Waits until the store has something. Looks at every event, and now and then, since events may get lost.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    pub async fn wait_until(&self, events: &mut Box<dyn Events>, what: &str, is_so: impl AsyncFn() -> bool) {
         let begun = Instant::now();
-        while self.store.length(&ObjectKey::RunDone(run.clone())).await.expect("an answer").is_none() {
-            assert!(begun.elapsed() < DEADLINE, "the run is not done after {DEADLINE:?}");
+        while !is_so().await {
+            assert!(begun.elapsed() < DEADLINE, "after {DEADLINE:?} it is not so that {what}");
             let _ = timeout(LOOK_FOR_MARK, events.next()).await;
         }
     }

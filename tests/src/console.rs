@@ -1,7 +1,9 @@
 //! The review page as a browser or a script meets it.
 
 use std::io::{Cursor, Write};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use ureq::http::Response;
@@ -14,9 +16,10 @@ use crate::{Process, modiolus};
 
 /// A running review page; ended when the value is dropped.
 pub struct Console {
-    address: String,
+    address: SocketAddr,
     agent: Agent,
     csrf: String,
+    command: Command,
     process: Option<Process>,
 }
 
@@ -26,19 +29,40 @@ impl Console {
     /// # Panics
     /// When it ends instead.
     pub fn start(store: &Path) -> Self {
-        let address = free_address().to_string();
+        let address = free_address();
         let mut command = modiolus();
-        command.args(["serve", "--listen", &address, "--store"]).arg(store).env("USER", "ada");
-        let mut process = Process::start(&mut command);
-        let agent = Agent::config_builder().proxy(None).http_status_as_error(false).build();
-        let agent = agent.new_agent();
-        let url = format!("http://{address}/api/v1/session");
-        let answers = process.watch(|| agent.get(&url).call().is_ok());
+        let listen = address.to_string();
+        command.args(["serve", "--listen", &listen, "--store"]).arg(store).env("USER", "ada");
+        Self::of(command, address)
+    }
+
+    /// Starts one by a command that has it listen there, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn of(command: Command, address: SocketAddr) -> Self {
+        let agent = Agent::config_builder().proxy(None).http_status_as_error(false).build().new_agent();
+        let mut console = Self { address, agent, csrf: String::new(), command, process: None };
+        console.begin();
+        console
+    }
+
+    fn begin(&mut self) {
+        let mut process = Process::start(&mut self.command);
+        let url = self.url("/api/v1/session");
+        let answers = process.watch(|| self.agent.get(&url).call().is_ok());
         assert!(answers, "{}", process.finish());
-        let session: Value =
-            agent.get(&url).call().expect("it answers").body_mut().read_json().expect("JSON");
-        let csrf = session["csrf"].as_str().expect("a token").to_owned();
-        Self { address, agent, csrf, process: Some(process) }
+        self.process = Some(process);
+        self.csrf = self.json("session")["csrf"].as_str().expect("a token").to_owned();
+    }
+
+    /// Ends it as a power cut would, and starts it again.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn kill_and_start_again(&mut self) {
+        self.process.take().expect("it runs").kill();
+        self.begin();
     }
 
     /// Where it is.

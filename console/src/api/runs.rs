@@ -20,7 +20,7 @@ use crate::app::Console;
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure, Said};
 use crate::progress::{Progress, Summary};
-use crate::upload::{BOUNDS, receive};
+use crate::upload::receive;
 
 /// How often a watched run is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -87,7 +87,10 @@ impl Watch {
                     );
                 }
             }
-            sleep(LOOK).await;
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                () = self.app.stopping.cancelled() => return None,
+            }
         }
         None
     }
@@ -122,7 +125,7 @@ pub(crate) async fn start(
         None => Plane::CORONAL,
         Some(text) => text.parse().map_err(|error| Failure::bad(format!("plane: {error}")))?,
     };
-    let folder = receive(body, app.works.deliveries(), BOUNDS).await?;
+    let folder = receive(body, app.works.deliveries(), app.bounds).await?;
     let run = app.works.start(folder.path(), plane).await?;
     folder.keep();
     Ok((StatusCode::ACCEPTED, Json(Started { run })))

@@ -55,30 +55,71 @@ impl Labels {
     /// # Errors
     /// When the store fails, or an object in it is damaged.
     pub async fn all(&self) -> Result<Vec<Labelled>> {
+        let slices = self.slices().await?;
+        let newest: Vec<_> = slices.into_iter().map(|(slice, ids)| self.newest(slice, ids)).collect();
+        let newest: Vec<Option<Labelled>> = iter(newest).buffered(AT_A_TIME).try_collect().await?;
+        Ok(newest.into_iter().flatten().collect())
+    }
+
+    /// The slices whose newest final revision has no verdict yet, each with the digest of its mask: those whose job waits, and
+    /// those for whom nobody has published one.
+    ///
+    /// # Errors
+    /// When the store fails, or an object in it is damaged.
+    pub async fn unlearned(&self) -> Result<Vec<(SliceRef, Digest)>> {
+        let one = |(slice, ids): (SliceRef, Vec<RevisionId>)| async move {
+            let Some(revision) = self.last_final(&slice, ids).await? else { return Ok(None) };
+            let verdict = self.verdict(&slice, &revision).await?;
+            anyhow::Ok(verdict.is_none().then_some((slice, revision.mask)))
+        };
+        let unlearned: Vec<_> = self.slices().await?.into_iter().map(one).collect();
+        let unlearned: Vec<Option<_>> = iter(unlearned).buffered(AT_A_TIME).try_collect().await?;
+        Ok(unlearned.into_iter().flatten().collect())
+    }
+
+    /// All slices that have revisions, each with these in their order.
+    async fn slices(&self) -> Result<BTreeMap<SliceRef, Vec<RevisionId>>> {
         let mut slices: BTreeMap<SliceRef, Vec<RevisionId>> = BTreeMap::new();
         for path in self.store.list(Bucket::Datasets, REVISIONS_PREFIX).await? {
             if let Some((slice, id)) = parsed(&path) {
                 slices.entry(slice).or_default().push(id);
             }
         }
-        let newest: Vec<_> = slices.into_iter().map(|(slice, ids)| self.newest(slice, ids)).collect();
-        let newest: Vec<Option<Labelled>> = iter(newest).buffered(AT_A_TIME).try_collect().await?;
-        Ok(newest.into_iter().flatten().collect())
+        Ok(slices)
     }
 
     /// The newest of a slice's revisions (in their order) that is a sample.
     async fn newest(&self, slice: SliceRef, ids: Vec<RevisionId>) -> Result<Option<Labelled>> {
-        let (patient, id) = (&slice.patient, &slice.slice);
-        for revision in ids.into_iter().rev() {
-            let key = ObjectKey::Revision(patient.clone(), id.clone(), revision);
-            let revision: Option<Revision> = self.read(&self.revisions, key).await?;
-            let Some(revision) = revision.filter(|revision| revision.state.is_final()) else { continue };
-            let key = ObjectKey::AnnotationVerdict(patient.clone(), id.clone(), revision.mask);
-            if let Some(AnnotationVerdict::Accepted { image, mask }) = self.read(&self.verdicts, key).await? {
+        for id in ids.into_iter().rev() {
+            let Some(revision) = self.if_final(&slice, id).await? else { continue };
+            if let Some(AnnotationVerdict::Accepted { image, mask }) = self.verdict(&slice, &revision).await?
+            {
                 return Ok(Some(Labelled { slice, at: revision.at, image, mask }));
             }
         }
         Ok(None)
+    }
+
+    /// The newest of a slice's revisions (in their order) that is no draft.
+    async fn last_final(&self, slice: &SliceRef, ids: Vec<RevisionId>) -> Result<Option<Revision>> {
+        for id in ids.into_iter().rev() {
+            let revision = self.if_final(slice, id).await?;
+            if revision.is_some() {
+                return Ok(revision);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn if_final(&self, slice: &SliceRef, id: RevisionId) -> Result<Option<Revision>> {
+        let key = ObjectKey::Revision(slice.patient.clone(), slice.slice.clone(), id);
+        let revision: Option<Revision> = self.read(&self.revisions, key).await?;
+        Ok(revision.filter(|revision| revision.state.is_final()))
+    }
+
+    async fn verdict(&self, of: &SliceRef, revision: &Revision) -> Result<Option<AnnotationVerdict>> {
+        let key = ObjectKey::AnnotationVerdict(of.patient.clone(), of.slice.clone(), revision.mask);
+        self.read(&self.verdicts, key).await
     }
 
     async fn read<T>(&self, known: &Mutex<HashMap<ObjectKey, T>>, key: ObjectKey) -> Result<Option<T>>

@@ -187,6 +187,17 @@ pub async fn origin(store: &dyn ObjectStore, key: ObjectKey) -> Result<Value> {
     Ok(header(&start).unwrap_or(Value::Null))
 }
 
+/// The plan inside a model file, for programs without the network, which check no weights.
+///
+/// # Errors
+/// When it is no model file, or its plan can't be carried out.
+pub fn plan_of(model: &[u8]) -> Result<Plan> {
+    let mut origin = header(model).context("this is no model file")?;
+    let plan: Plan = serde_json::from_value(origin["plan"].take()).context("the model file has no plan")?;
+    plan.check()?;
+    Ok(plan)
+}
+
 fn header(start: &[u8]) -> Option<Value> {
     let (length, rest) = start.split_first_chunk()?;
     let json = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
@@ -296,5 +307,14 @@ mod tests {
         assert_eq!(header(&file).unwrap()["epoch"], 7);
         assert_eq!(header(&file[..20]), None);
         assert_eq!(header(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn the_plan_is_read_from_the_model_that_ships() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../segmentation/models");
+        let wanted: Plan =
+            serde_json::from_slice(&std::fs::read(models.join("base.plan.json")).unwrap()).unwrap();
+        assert_eq!(plan_of(&std::fs::read(models.join("base.safetensors")).unwrap()).unwrap(), wanted);
+        assert!(plan_of(b"\xff\xd8\xff\xe0 a JPEG").unwrap_err().to_string().contains("no model file"));
     }
 }

@@ -47,9 +47,11 @@ pub struct Configuration {
     pub worker: WorkerSection,
     /// When models are trained anew: for `modiolus-train` only.
     pub training: TrainingSection,
+    /// The review page: for `modiolus-console` only.
+    pub console: ConsoleSection,
     /// The key of patients' pseudonyms: for `modiolus-filter` and `modiolus` only.
     pub pseudonyms: PseudonymsSection,
-    /// Where a worker tells how it is.
+    /// Where a program tells how it is.
     pub http: HttpSection,
     /// Where a worker tells which job followed from which.
     pub traces: TracesSection,
@@ -67,7 +69,7 @@ pub struct BrokerSection {
     pub address: String,
     /// The virtual host. Two clusters on one broker need two. Default: `modiolus`.
     pub virtual_host: String,
-    /// The user. Default: the program's stage; `operator` for `modiolus`.
+    /// The user. Default: the program's stage; `console` for `modiolus-console`, `operator` for `modiolus`.
     pub user: Option<String>,
     /// The user's password; or give `password_file`. Default: none.
     pub password: Option<SecretText>,
@@ -163,6 +165,32 @@ impl Default for TrainingSection {
             annotations: NonZeroUsize::MIN.saturating_add(4),
             longest_wait_hours: 24,
             look_seconds: NonZeroU32::MIN.saturating_add(59),
+        }
+    }
+}
+
+/// The review page.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsoleSection {
+    /// The address and port (TCP) that serve the page; in a container `0.0.0.0:8080`. Default: `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// The folder in which deliveries are unpacked until they are in the store. A delivery whose run was started stays there
+    /// until then, also if the program is started again, so that it has to be a disk that stays. It has identity inside.
+    /// Default: `/var/lib/modiolus/deliveries`.
+    pub deliveries: PathBuf,
+    /// How large one delivery may be unpacked (GiB, at least 1); its zip may be half of that. While it is unpacked, both lie
+    /// in the folder. Default: 64.
+    pub delivery_gib: NonZeroU32,
+}
+
+impl Default for ConsoleSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            deliveries: "/var/lib/modiolus/deliveries".into(),
+            delivery_gib: NonZeroU32::MIN.saturating_add(63),
         }
     }
 }

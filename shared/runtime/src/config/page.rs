@@ -10,8 +10,8 @@ use super::Configuration;
 
 const HEAD: &str = "# Configuration
 
-The workers (`modiolus-ingest`, `-filter`, `-preprocess`, `-train`, `-infer`) and `modiolus`, where it talks to a cluster, read
-one configuration. Later sources win: defaults, a file (`--config FILE`, else `modiolus.toml` in the working folder), the
+The workers (`modiolus-ingest`, `-filter`, `-preprocess`, `-train`, `-infer`), the review page (`modiolus-console`) and
+`modiolus`, where it talks to a cluster, read one configuration. Later sources win: defaults, a file (`--config FILE`, else `modiolus.toml` in the working folder), the
 environment, `--set section.key=value`. An unknown key is an error. An empty variable of the environment counts as unset, an
 empty path as none.
 

@@ -1,0 +1,46 @@
+//! `modiolus-console`: the review page of a cluster. Takes no jobs; publishes to all stages and reads their dead. Reads every
+//! bucket, and writes those in which people deliver, say and decide something: `incoming`, `datasets`, `models` and `runs`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use modiolus_broker::rabbitmq::definitions::Role as BrokerRole;
+use modiolus_console::works::Cluster;
+use modiolus_console::{Console, Options, Role, Who, serve};
+use modiolus_operations::models;
+use modiolus_pipeline::Plan;
+use modiolus_runtime::program;
+use modiolus_runtime::service::{self, Readiness, Site};
+
+/// The base model, which a store without models begins with.
+static BASE_MODEL: &[u8] = include_bytes!("../../shared/segmentation/models/base.safetensors");
+
+fn main() -> ExitCode {
+    service::main_without_jobs(program!(), BrokerRole::Console.user_name(), async |site, readiness| {
+        review(site, readiness).await.map_err(|error| format!("{error:#}"))
+    })
+}
+
+async fn review(site: Site, readiness: Readiness) -> Result<()> {
+    let Site { store, broker, joins, configuration, telemetry, shutdown } = site;
+    let told = configuration.console;
+    let works = Cluster::new(store.clone(), broker, joins, &told.deliveries, shipped, shutdown.clone())?;
+    let interrupted = works.go_on()?;
+    if interrupted > 0 {
+        tracing::info!(interrupted, "going on with deliveries that are not in the store yet");
+    }
+    let everyone = Who { name: "operator".into(), role: Role::Operator };
+    let console = Console::new(store, Arc::new(works), everyone)?;
+    let console = console.with_deliveries_up_to(told.delivery_gib.get());
+    serve(console, Options { listen: told.listen, telemetry }, shutdown, |address| {
+        tracing::info!(%address, "serving");
+        readiness.ready();
+    })
+    .await
+}
+
+fn shipped() -> Result<(Bytes, Plan)> {
+    Ok((Bytes::from_static(BASE_MODEL), models::plan_of(BASE_MODEL)?))
+}

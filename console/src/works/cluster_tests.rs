@@ -1,0 +1,112 @@
+use modiolus_broker::InProcess;
+use modiolus_imaging::{Grid, png};
+use modiolus_operations::annotations;
+use modiolus_pipeline::key::{SCANS_PREFIX, SUBMISSIONS_PREFIX};
+use modiolus_pipeline::topology::Queue;
+use modiolus_pipeline::{Bucket, Envelope, ObjectKey, StageName};
+use modiolus_store::MemoryStore;
+use tokio::time::timeout;
+
+use super::*;
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn shipped() -> Result<(Bytes, Plan)> {
+    Ok((Bytes::from_static(b"a model"), Plan::default()))
+}
+
+/// A cluster of nobody: what is published stays in its queues.
+struct Site {
+    store: Arc<MemoryStore>,
+    broker: Arc<InProcess>,
+    deliveries: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let deliveries = tempfile::tempdir().unwrap();
+        Self { store: Arc::new(MemoryStore::new()), broker: Arc::new(InProcess::new()), deliveries }
+    }
+
+    fn cluster(&self) -> Cluster {
+        let joins = Arc::new(Joins::new(self.store.clone(), self.broker.clone()));
+        let (store, broker) = (self.store.clone(), self.broker.clone());
+        let stop = CancellationToken::new();
+        Cluster::new(store, broker, joins, self.deliveries.path(), shipped, stop).unwrap()
+    }
+
+    /// A delivery of one file, as an upload leaves it.
+    fn delivery(&self, name: &str) -> PathBuf {
+        let folder = self.deliveries.path().join(name);
+        fs::create_dir_all(folder.join(SCANS).join("207")).unwrap();
+        fs::write(folder.join(SCANS).join("207/I1"), name).unwrap();
+        folder
+    }
+
+    /// Takes the next job of a stage.
+    async fn next(&self, stage: StageName) -> Envelope {
+        let mut queue = self.broker.consume(Queue::Work(stage), 1).await.unwrap();
+        let delivery = timeout(DEADLINE, queue.next()).await.expect("a job in time").unwrap();
+        let envelope = Envelope::decode(&delivery.letter.body).unwrap();
+        delivery.ack().await.unwrap();
+        envelope
+    }
+
+    async fn there(&self, bucket: Bucket, prefix: &str) -> usize {
+        self.store.list(bucket, prefix).await.unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_sent_with_the_model_that_ships_and_its_run_started() {
+    let site = Site::new();
+    let (cluster, folder) = (site.cluster(), site.delivery("july"));
+    let run = cluster.start(&folder, Plane::CORONAL).await.unwrap();
+    assert_eq!(site.there(Bucket::Incoming, SUBMISSIONS_PREFIX).await, 1, "it is listed at once");
+    let first = site.next(StageName::Ingest).await;
+    assert_eq!(first.scope.run, run);
+    assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 1);
+    let version = ModelVersion::of_file(b"a model");
+    assert!(site.store.length(&ObjectKey::ModelPlan(version)).await.unwrap().is_some());
+    // Held while a delivery is sent, until after its folder is removed.
+    let _turn = timeout(DEADLINE, cluster.inner.turn.acquire()).await.unwrap();
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_interrupted_is_sent_after_the_next_start_and_half_an_upload_is_removed() {
+    let site = Site::new();
+    let folder = site.delivery("july");
+    delivery::want(&folder, &Wanted { plane: Plane::CORONAL, model: None }).unwrap();
+    let half = site.delivery("half");
+    let cluster = site.cluster();
+    assert_eq!(cluster.go_on().unwrap(), 1);
+    assert!(!half.exists());
+    let run = site.next(StageName::Ingest).await.scope.run;
+    assert!(site.store.length(&ObjectKey::Submission(run)).await.unwrap().is_some());
+    assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 1);
+}
+
+#[tokio::test]
+async fn an_annotation_whose_job_was_never_published_becomes_a_sample_after_the_next_start() {
+    let site = Site::new();
+    let slice = SliceRef { patient: "P-1".parse().unwrap(), slice: "s-1".parse().unwrap() };
+    let mask = png::encode_mask(&Grid::filled(3, 4, true).unwrap());
+    let job = annotations::keep(&*site.store, &slice, mask, "ada").await.unwrap();
+    let cluster = site.cluster();
+    cluster.go_on().unwrap();
+    let found = site.next(StageName::Preprocess).await;
+    assert_eq!(found.message.id, Message::new(&job).id);
+    cluster.draw(vec![slice], ModelVersion::of_file(b"a model")).await.unwrap();
+    assert_ne!(site.next(StageName::Preprocess).await.message.id, found.message.id);
+}
+
+#[tokio::test]
+async fn a_delivery_without_files_is_refused() {
+    let site = Site::new();
+    let folder = site.deliveries.path().join("empty");
+    fs::create_dir_all(folder.join(SCANS)).unwrap();
+    let error = site.cluster().start(&folder, Plane::CORONAL).await.unwrap_err();
+    assert!(error.to_string().contains("no files"), "{error}");
+}
