@@ -4,15 +4,16 @@ mod chunk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::stream::{StreamExt, TryStreamExt, iter};
 use modiolus_operations::names::{self, Stems};
 use modiolus_operations::objects;
-use modiolus_operations::runs::{RunState, State};
+use modiolus_operations::runs::{RunState, State, ended_jobs};
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::key::{SUBMISSIONS_PREFIX, chunks_done_prefix};
+use modiolus_pipeline::key::SUBMISSIONS_PREFIX;
 use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, PatientKey, RunId, SliceId};
 use modiolus_store::ObjectStore;
 
@@ -21,15 +22,21 @@ pub use chunk::{Chunk, Found, GivenUp, Measured, Reached};
 /// How many chunks are read at once.
 const AT_A_TIME: usize = 8;
 
-/// How many finished runs are remembered.
-const RUNS_KEPT: usize = 16;
+/// How many runs are remembered.
+const RUNS_KEPT: usize = 64;
+
+/// For how long what was read of a run is good enough: many who watch it cost no more than one.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// Reads runs, and remembers what can't change any more.
 pub struct Catalogue {
     store: Arc<dyn ObjectStore>,
-    finished: Mutex<HashMap<RunId, Arc<Run>>>,
-    chunks: Mutex<HashMap<(RunId, u32), Arc<Chunk>>>,
+    runs: Mutex<HashMap<RunId, Arc<Seen>>>,
+    chunks: Mutex<HashMap<(RunId, u32), (usize, Arc<Chunk>)>>,
 }
+
+/// What was read of a run, and when. Whoever reads it holds the lock, so that the others wait for what comes of it.
+type Seen = tokio::sync::Mutex<Option<(Instant, Arc<Run>)>>;
 
 /// A run as far as it is.
 pub struct Run {
@@ -53,7 +60,7 @@ pub struct Slice {
 impl Catalogue {
     /// A catalogue of this store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, finished: Mutex::default(), chunks: Mutex::default() }
+        Self { store, runs: Mutex::default(), chunks: Mutex::default() }
     }
 
     /// All runs that were submitted, the latest first. Trainings are none.
@@ -79,12 +86,39 @@ impl Catalogue {
     /// # Errors
     /// When the store can't be read, or an object in it is damaged.
     pub async fn run(&self, run: &RunId) -> Result<Option<Arc<Run>>> {
-        let is_done = self.store.length(&ObjectKey::RunDone(run.clone())).await?.is_some();
-        let known = lock(&self.finished).get(run).cloned();
-        match known {
-            Some(known) if is_done => return Ok(Some(known)),
-            _ => lock(&self.finished).remove(run),
-        };
+        let seen = self.seen(run);
+        let mut seen = seen.lock().await;
+        if let Some((at, known)) = &mut *seen {
+            if at.elapsed() < FRESH {
+                return Ok(Some(known.clone()));
+            }
+            if known.is_settled() && self.is_done(run).await? {
+                *at = Instant::now();
+                return Ok(Some(known.clone()));
+            }
+        }
+        let found = self.read(run).await?.map(Arc::new);
+        *seen = found.clone().map(|found| (Instant::now(), found));
+        Ok(found)
+    }
+
+    fn seen(&self, run: &RunId) -> Arc<Seen> {
+        let mut runs = lock(&self.runs);
+        if runs.len() >= RUNS_KEPT && !runs.contains_key(run) {
+            runs.clear();
+        }
+        runs.entry(run.clone()).or_default().clone()
+    }
+
+    /// Whether the store says that a run is done.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn is_done(&self, run: &RunId) -> Result<bool> {
+        Ok(self.store.length(&ObjectKey::RunDone(run.clone())).await?.is_some())
+    }
+
+    async fn read(&self, run: &RunId) -> Result<Option<Run>> {
         let manifest: Option<RunManifest> =
             objects::json_if_there(&*self.store, ObjectKey::Run(run.clone())).await?;
         let Some(state) = RunState::read(&*self.store, run).await? else { return Ok(None) };
@@ -93,34 +127,34 @@ impl Catalogue {
             None => Vec::new(),
         };
         let slices = named(&chunks);
-        let found = Arc::new(Run { state, chunks, slices });
-        if found.state.state == State::Done {
-            let mut finished = lock(&self.finished);
-            if finished.len() >= RUNS_KEPT {
-                finished.clear();
-            }
-            finished.insert(run.clone(), found.clone());
+        let found = Run { state, chunks, slices };
+        if found.is_settled() {
+            // It is remembered as a whole from now on.
             lock(&self.chunks).retain(|(of, _), _| of != run);
         }
         Ok(Some(found))
     }
 
+    /// The chunks of a run. One whose jobs have left no more markers than when it was read is as it was then, unless one of its
+    /// jobs was given up and may be done again.
     async fn chunks(&self, run: &RunId, manifest: &RunManifest) -> Result<Vec<Arc<Chunk>>> {
-        let done = self.store.list(Bucket::Runs, &chunks_done_prefix(run)).await?;
-        let is_done =
-            |chunk: u32| done.binary_search(&ObjectKey::ChunkDone(run.clone(), chunk).path()).is_ok();
+        let mut markers = HashMap::<u32, usize>::new();
+        for (chunk, _, _) in ended_jobs(&*self.store, run).await? {
+            *markers.entry(chunk).or_default() += 1;
+        }
         let model = manifest.wanted.as_ref().and_then(|wanted| wanted.model.as_ref());
         let chunks = (0u32..).zip(&manifest.chunks).map(|(chunk, first)| {
-            let is_done = is_done(chunk);
+            let ended = markers.get(&chunk).copied().unwrap_or(0);
             async move {
-                let known = lock(&self.chunks).get(&(run.clone(), chunk)).cloned();
-                if let Some(known) = known.filter(|_| is_done) {
+                let key = (run.clone(), chunk);
+                let known = lock(&self.chunks).get(&key).cloned();
+                if let Some((_, known)) =
+                    known.filter(|(then, known)| *then == ended && known.failed.is_empty())
+                {
                     return Ok(known);
                 }
                 let found = Arc::new(Chunk::read(&*self.store, run, chunk, first, model).await?);
-                if is_done {
-                    lock(&self.chunks).insert((run.clone(), chunk), found.clone());
-                }
+                lock(&self.chunks).insert(key, (ended, found.clone()));
                 anyhow::Ok(found)
             }
         });
@@ -157,6 +191,11 @@ impl Run {
     /// The model that draws its masks.
     pub fn model(&self) -> Option<&ModelVersion> {
         self.state.model.as_ref()
+    }
+
+    /// Whether it is done, and nothing of it can be done again.
+    pub fn is_settled(&self) -> bool {
+        self.state.state == State::Done && self.state.failed.is_empty()
     }
 
     /// Its patients, in order.

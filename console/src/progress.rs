@@ -93,14 +93,30 @@ pub(crate) struct GivenUp {
     message: String,
 }
 
-/// When each run was looked at first, and how far it was then.
+/// What is remembered of runs from one look to the next.
 #[derive(Default)]
-pub(crate) struct Watching(Mutex<HashMap<RunId, (Instant, usize)>>);
+pub(crate) struct Watching {
+    /// When each run was looked at first, and how far it was then.
+    since: Mutex<HashMap<RunId, (Instant, usize)>>,
+    /// What lists say of those that are done.
+    done: Mutex<HashMap<RunId, Summary>>,
+}
 
 impl Watching {
+    /// What a list said of a run that was done then.
+    pub(crate) fn summary(&self, run: &RunId) -> Option<Summary> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned()
+    }
+
+    /// Remembers what a list says of a run that is done.
+    pub(crate) fn remember(&self, summary: &Summary) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.insert(summary.run.clone(), summary.clone());
+    }
+
     /// Files per second since the run was looked at first.
     fn speed(&self, run: &RunId, done: usize) -> Option<f64> {
-        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, before) = *watched.entry(run.clone()).or_insert((Instant::now(), done));
         let seconds = since.elapsed().as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // no run has that many files
@@ -108,7 +124,7 @@ impl Watching {
     }
 
     fn forget(&self, run: &RunId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
     }
 }
 

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
-use futures::stream::unfold;
+use futures::stream::{StreamExt, TryStreamExt, iter, unfold};
 use modiolus_pipeline::{Plane, RunId};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -25,6 +25,9 @@ use crate::upload::receive;
 /// How often a watched run is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How many runs are looked at at once for a list.
+const AT_A_TIME: usize = 8;
+
 /// All runs, the latest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", responses((status = 200, body = [Summary])))]
 pub(crate) async fn list(app: App) -> Answer<Json<Vec<Summary>>> {
@@ -32,13 +35,24 @@ pub(crate) async fn list(app: App) -> Answer<Json<Vec<Summary>>> {
 }
 
 pub(crate) async fn summaries(app: &Console) -> Answer<Vec<Summary>> {
-    let mut runs = Vec::new();
-    for run in app.catalogue.runs().await? {
-        if let Some(run) = app.catalogue.run(&run).await? {
-            runs.push(Summary::of(&run));
-        }
+    let runs = app.catalogue.runs().await?;
+    let summaries: Vec<_> = runs.iter().map(|run| summary(app, run)).collect();
+    let summaries: Vec<Option<Summary>> = iter(summaries).buffered(AT_A_TIME).try_collect().await?;
+    Ok(summaries.into_iter().flatten().collect())
+}
+
+/// What a list says of a run. That of a run that is done is remembered: there may be hundreds.
+async fn summary(app: &Console, run: &RunId) -> Answer<Option<Summary>> {
+    let known = app.watching.summary(run);
+    if known.is_some() && app.catalogue.is_done(run).await? {
+        return Ok(known);
     }
-    Ok(runs)
+    let Some(run) = app.catalogue.run(run).await? else { return Ok(None) };
+    let summary = Summary::of(&run);
+    if run.is_settled() {
+        app.watching.remember(&summary);
+    }
+    Ok(Some(summary))
 }
 
 /// One run: patients by stage, refused files by reason, jobs that were given up.
