@@ -14,7 +14,7 @@ static BASE_MODEL: &[u8] = include_bytes!("../../../shared/segmentation/models/b
 
 /// Looks again and again, until the process is told to stop.
 pub async fn keep_looking(site: Site) {
-    let Site { store, broker, joins, configuration, shutdown } = site;
+    let Site { store, broker, joins, configuration, shutdown, .. } = site;
     let training = configuration.training;
     let when = When {
         annotations: training.annotations.get(),
