@@ -32,7 +32,14 @@ const FRESH: Duration = Duration::from_millis(500);
 pub struct Catalogue {
     store: Arc<dyn ObjectStore>,
     runs: Mutex<HashMap<RunId, Arc<Seen>>>,
-    chunks: Mutex<HashMap<(RunId, u32), (usize, Arc<Chunk>)>>,
+    chunks: Mutex<HashMap<(RunId, u32), Known>>,
+}
+
+/// A chunk as it was read when its jobs had left so many markers.
+#[derive(Clone)]
+struct Known {
+    markers: usize,
+    chunk: Arc<Chunk>,
 }
 
 /// What was read of a run, and when. Whoever reads it holds the lock, so that the others wait for what comes of it.
@@ -148,13 +155,12 @@ impl Catalogue {
             async move {
                 let key = (run.clone(), chunk);
                 let known = lock(&self.chunks).get(&key).cloned();
-                if let Some((_, known)) =
-                    known.filter(|(then, known)| *then == ended && known.failed.is_empty())
-                {
-                    return Ok(known);
+                let is_same = |known: &Known| known.markers == ended && known.chunk.failed.is_empty();
+                if let Some(known) = known.filter(is_same) {
+                    return Ok(known.chunk);
                 }
                 let found = Arc::new(Chunk::read(&*self.store, run, chunk, first, model).await?);
-                lock(&self.chunks).insert(key, (ended, found.clone()));
+                lock(&self.chunks).insert(key, Known { markers: ended, chunk: found.clone() });
                 anyhow::Ok(found)
             }
         });
