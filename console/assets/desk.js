@@ -67,11 +67,13 @@ export class Desk {
     return this.change("clear", (mask) => mask.data.fill(0));
   }
 
-  /** Makes the mask a copy of another of the same size. */
+  /** Whether another mask has the size of this one. */
+  fits({ rows, columns }) {
+    return rows === this.mask.rows && columns === this.mask.columns;
+  }
+
+  /** Makes the mask a copy of another that fits. */
   copy(name, from) {
-    if (from.rows !== this.mask.rows || from.columns !== this.mask.columns) {
-      throw new Error(`That mask has ${from.rows} x ${from.columns} pixels, this slice ${this.mask.rows} x ${this.mask.columns}.`);
-    }
     return this.change(name, (mask) => mask.data.set(from.data));
   }
 

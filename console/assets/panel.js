@@ -23,7 +23,7 @@ const clock = (at) => at.toLocaleTimeString(undefined, { hour: "2-digit", minute
 
 /** The autosave's state in words; what needs a decision appears over the picture. */
 export function showSaving(status) {
-  const { state, theirs, error, delay, at } = status;
+  const { state, theirs, error, warning, delay, at } = status;
   const words = {
     saved: at ? `Saved ${clock(at)}` : "Saved",
     changed: "Not saved yet",
@@ -37,7 +37,7 @@ export function showSaving(status) {
   shown.textContent = words[state];
   byId("conflict").hidden = state !== "conflict";
   if (theirs) byId("conflict-text").textContent = `${theirs.by ?? "Someone"} saved it on ${timeText(theirs.at)}. Nothing of yours is lost or has overwritten theirs.`;
-  trouble(error ? `Your mask is not saved. ${error.message}` : null);
+  trouble(error ? `Your mask is not saved. ${error.message}` : warning ? `Your mask is saved, but ${warning}. Accept it again to try again.` : null);
 }
 
 /** A message over the picture; null takes it away. */
@@ -45,6 +45,10 @@ export function trouble(text) {
   byId("trouble").hidden = !text;
   if (text) byId("trouble-text").textContent = text;
 }
+
+/** Why the mask of a neighbour can't be copied. */
+export const otherSize = (side, theirs, mine) =>
+  `The ${side} slice has ${theirs.rows} x ${theirs.columns} pixels, this one ${mine.rows} x ${mine.columns}: its mask can't be copied.`;
 
 export function showSlice(slice) {
   const { details } = slice;

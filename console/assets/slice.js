@@ -5,7 +5,7 @@ import { Cache } from "./cache.js";
 import { Desk } from "./desk.js";
 import { arrowsMove, byId, choose } from "./dom.js";
 import { listen as listenToKeys, showSheet } from "./keys.js";
-import { showAnswer, showBadge, showMeasure, showRevisions, showSaving, showSlice, trouble } from "./panel.js";
+import { otherSize, showAnswer, showBadge, showMeasure, showRevisions, showSaving, showSlice, trouble } from "./panel.js";
 import { listen as listenToPointer } from "./pointer.js";
 import { firstLevel, keyOf, load } from "./slice-data.js";
 import { bindings, EXTRA } from "./slice-keys.js";
@@ -123,8 +123,10 @@ async function copyFrom(side) {
   const neighbour = beside(desk.slice, side);
   if (!neighbour) return trouble(`There is no ${side} slice.`);
   const { slice } = desk;
-  const from = await cache.get(keyOf(neighbour));
-  if (desk.slice === slice) desk.copy(`copy of the ${side} slice`, from.mask);
+  const { mask } = await cache.get(keyOf(neighbour));
+  if (desk.slice !== slice) return;
+  if (!desk.fits(mask)) return trouble(otherSize(side, mask, desk.mask));
+  desk.copy(`copy of the ${side} slice`, mask);
 }
 
 /** Goes to the previous or the next slice, once all here is saved. */

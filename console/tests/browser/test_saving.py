@@ -114,23 +114,43 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing(slice_page):
     assert slice_page.stored(slice_page.revisions()[-1]["revision"]) == drawn
 
 
-def test_the_mask_of_the_slice_before_can_be_copied(slice_page, slices):
-    neighbours = slice_page.server.get(slice_page.api)["neighbours"]
-    side = "next" if neighbours["next"] else "previous"
-    beside = next(one for one in slices if one["slice"] == neighbours[side])
-    here = slice_page.mask()
-    other = SlicePage(slice_page.page, slice_page.server, slice_page.run, beside).open()
+def beside(server, slices, equal):
+    """A slice, the side on which a neighbour of equal size (or of another) lies, and that neighbour."""
+    by_id = {one["slice"]: one for one in slices}
+    for one in slices:
+        for side, other in server.get(f"slices/{one['patient']}/{one['slice']}")["neighbours"].items():
+            if other and ((one["rows"], one["columns"]) == (by_id[other]["rows"], by_id[other]["columns"])) == equal:
+                return one, side, by_id[other]
+    raise AssertionError("the phantoms have slices of equal size beside each other, and of different size")
+
+
+COPY = {"previous": "Shift+A", "next": "Shift+D"}
+
+
+def test_the_mask_of_the_slice_before_can_be_copied(page, server, run, slices):
+    slice_, side, neighbour = beside(server, slices, equal=True)
+    other = SlicePage(page, server, run, neighbour).open()
     other.press("Delete")
     other.drag((20, 20), (50, 50))
     drawn = other.mask()
     other.press("Enter")
     other.badge("Accepted")
-    slice_page.open()
-    assert slice_page.mask() == here
-    slice_page.press("Shift+D" if side == "next" else "Shift+A")
-    slice_page.badge("Draft")
-    if (beside["rows"], beside["columns"]) == slice_page.size():
-        assert slice_page.mask() == drawn
+    here = SlicePage(page, server, run, slice_).open()
+    assert here.mask() != drawn
+    here.press(COPY[side])
+    here.badge("Draft")
+    assert here.mask() == drawn
+
+
+def test_a_mask_of_another_size_is_not_copied_and_the_page_says_why(page, server, run, slices):
+    slice_, side, neighbour = beside(server, slices, equal=False)
+    here = SlicePage(page, server, run, slice_).open()
+    before = here.mask()
+    here.press(COPY[side])
+    sizes = f"{neighbour['rows']} x {neighbour['columns']} pixels, this one {slice_['rows']} x {slice_['columns']}"
+    expect(page.get_by_role("alert").filter(has_text=sizes)).to_be_visible()
+    assert here.mask() == before
+    assert here.revisions() == []
 
 
 def test_a_viewer_looks_and_changes_nothing(page, server, run, slices):
