@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use include_dir::{Dir, include_dir};
 use minijinja::value::Serde;
@@ -59,8 +59,12 @@ fn page(app: &Console, who: &Who, template: &str, title: &str, page: impl Serial
     Ok(Html(html.map_err(anyhow::Error::from)?).into_response())
 }
 
-/// A page that says what failed.
-pub(crate) async fn nowhere(State(app): State<Arc<Console>>, who: Who) -> Response {
+/// That there is nothing at this path: a page for people, JSON for programs.
+pub(crate) async fn nowhere(State(app): State<Arc<Console>>, who: Who, at: Uri) -> Response {
+    if at.path().starts_with("/api/") {
+        let failure = Failure::missing("such path in the API");
+        return failure.then("see /api/v1/openapi.json").into_response();
+    }
     let failure = Failure::missing("such page");
     match page(&app, &who, "nowhere.html", "Not found", json!({})) {
         Ok(page) => (StatusCode::NOT_FOUND, page).into_response(),
