@@ -6,7 +6,7 @@ const IDLE_MS = 1_500;
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000, 30_000];
 
 /**
- * States: saved, changed (will be sent), saving, retry (with `error` and `delay`), conflict (with `theirs`), refused (with
+ * States: saved (with `warning` where it can't be learned from), changed (will be sent), saving, retry (with `error` and `delay`), conflict (with `theirs`), refused (with
  * `error`: trying again can't help).
  *
  * `send({state, parent, force})` posts the mask as it is at that moment: gives {revision}, or throws an error with `status`, and
@@ -75,11 +75,11 @@ export class Autosave {
     const [edits, kind] = [this.#edits, this.#kind];
     this.#tell({ state: "saving" });
     try {
-      const { revision } = await this.send({ state: kind, parent: this.revision, force });
+      const { revision, not_learned: warning } = await this.send({ state: kind, parent: this.revision, force });
       this.revision = revision;
       this.#failures = 0;
       this.#sent = edits;
-      this.#tell(this.#edits === edits ? { state: "saved", kind, at: new Date() } : { state: "changed" });
+      this.#tell(this.#edits === edits ? { state: "saved", kind, at: new Date(), warning } : { state: "changed" });
     } catch (error) {
       this.#failed(error);
     }

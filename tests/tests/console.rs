@@ -230,6 +230,23 @@ fn a_saved_mask_is_the_seen_mask_and_nobody_overwrites_anybody() {
 }
 
 #[test]
+fn a_mask_is_kept_and_the_answer_says_so_where_no_sample_can_be_made_of_it() {
+    let reviewed = Reviewed::new();
+    let (console, of) = (&reviewed.console, reviewed.first());
+    // Nothing can be written below it.
+    let datasets = reviewed.folder.path().join("store/datasets");
+    fs::create_dir_all(&datasets).unwrap();
+    fs::write(datasets.join("samples"), b"").unwrap();
+    let (_, png_bytes) = drawn(SIDE.into(), 20);
+    let (status, saved) =
+        console.send("POST", &format!("{of}/revisions?state=accepted"), "image/png", &png_bytes);
+    assert_eq!(status, 201, "{saved}");
+    assert!(saved["not_learned"].as_str().unwrap().contains("no training sample"), "{saved}");
+    let revisions = console.json(&format!("{of}/revisions"));
+    assert_eq!((&revisions[0]["revision"], &revisions[0]["state"]), (&saved["revision"], &json!("accepted")));
+}
+
+#[test]
 fn people_say_whether_an_array_is_clear_and_may_take_it_back() {
     let reviewed = Reviewed::new();
     let (console, of) = (&reviewed.console, reviewed.first());
@@ -262,6 +279,9 @@ fn only_pages_of_this_console_change_something_and_only_this_machine_asks() {
     assert_eq!(elsewhere.status().as_u16(), 421);
     assert_eq!(console.get("/assets/../Cargo.toml").status().as_u16(), 404);
     assert_eq!(console.get("/nowhere").status().as_u16(), 404);
+    let mut nowhere = console.get("/api/v1/nowhere");
+    assert_eq!(nowhere.status().as_u16(), 404);
+    assert_eq!(nowhere.body_mut().read_json::<Value>().unwrap()["error"], "there is no such path in the API");
     for (zip, words) in
         [(zipped([("../I1", vec![1])]), "outside"), (vec![1, 2, 3], "no zip"), (zipped([]), "no files")]
     {

@@ -95,6 +95,8 @@ pub(crate) struct Saved {
     revision: Option<RevisionId>,
     /// What somebody else has made from the same revision.
     conflict: Option<Other>,
+    /// Why nothing can be learned from it although it is kept, in a sentence.
+    not_learned: Option<String>,
 }
 
 /// A revision of somebody else.
@@ -129,18 +131,29 @@ pub(crate) async fn add(
         && !new.force.unwrap_or(false)
     {
         let other = Other { revision: id, by: revision.by.clone(), at: revision.at };
-        return Ok((StatusCode::CONFLICT, Json(Saved { revision: None, conflict: Some(other) })));
+        return Ok((
+            StatusCode::CONFLICT,
+            Json(Saved { revision: None, conflict: Some(other), not_learned: None }),
+        ));
     }
     let mask = keep_mask(&app, &which, body, state).await?;
     let (parent, seconds) = (new.parent, new.seconds.unwrap_or(0));
     let revision = Revision { parent, by: who.name, at: now(), proposal: new.proposal, seconds, state, mask };
     let id = app.notes.append(&which, &revision).await?;
-    if state.is_final() {
-        let (patient, slice) = which.clone();
-        app.works.learn_from(SliceRef { patient, slice }, mask).await?;
-    }
+    let not_learned = match state.is_final() {
+        true => learn_from(&app, &which, mask).await,
+        false => None,
+    };
     let conflict = beside(&app, &which, &id, &revision).await?;
-    Ok((StatusCode::CREATED, Json(Saved { revision: Some(id), conflict })))
+    Ok((StatusCode::CREATED, Json(Saved { revision: Some(id), conflict, not_learned })))
+}
+
+/// Makes a training sample of a mask that is kept already. Why that failed: what was saved stays saved.
+async fn learn_from(app: &Console, (patient, slice): &Which, mask: Digest) -> Option<String> {
+    let slice = SliceRef { patient: patient.clone(), slice: slice.clone() };
+    let error = app.works.learn_from(slice, mask).await.err()?;
+    tracing::warn!("no training sample could be made of a mask: {error:#}");
+    Some(format!("no training sample could be made of it: {error:#}"))
 }
 
 /// What somebody else has made from the same revision.
