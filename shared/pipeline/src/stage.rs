@@ -266,6 +266,11 @@ pub enum ProgressEvent {
     },
     /// A training epoch ended.
     Epoch(crate::job::train::EpochMetrics),
+    /// The job failed in a way that may pass, and will be tried again. Told by the runtime, not by a stage.
+    TriedAgain {
+        /// The error's code.
+        code: String,
+    },
 }
 
 type Listener = Arc<dyn Fn(ProgressEvent) + Send + Sync>;

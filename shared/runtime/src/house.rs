@@ -72,6 +72,11 @@ impl House {
         self
     }
 
+    /// Its memory of what is done: by it, somebody else cancels a run that this house does.
+    pub fn joins(&self) -> Arc<Joins> {
+        self.joins.clone()
+    }
+
     /// Does a run: writes its manifest, then does the first job of each chunk (`first`, in the order of the manifest's
     /// chunks) and all that follows. Does nothing where the run, or a chunk of it, is done already.
     ///

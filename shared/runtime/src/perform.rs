@@ -11,7 +11,7 @@ use modiolus_pipeline::stage::MAX_ROUNDS;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{
     Digest, Effects, Envelope, ErrorClass, Fetched, JobId, Manifest, Marker, Message, ObjectKey, Objects,
-    Outcome, Progress, Read, Scope, StageError,
+    Outcome, Progress, ProgressEvent, Read, Scope, StageError,
 };
 use modiolus_store::{ObjectStore, Puts};
 use tokio::time::Instant;
@@ -138,6 +138,9 @@ impl Performer {
                 let letter = explained(Letter::new(envelope.encode()), error.code, &error.message);
                 self.broker.publish(queue, span.followed_by(letter)).await?;
                 self.telemetry.ended(stage, Ending::Retried, attempt);
+                let (scope, progress) =
+                    (envelope.scope, ProgressEvent::TriedAgain { code: error.code.into() });
+                Notice::Progress(Event { scope, stage, job, progress }).tell(&*self.broker);
             }
             (ErrorClass::Retryable, _) if self.halts && error.code != PANICKED => return Err(error),
             _ => {

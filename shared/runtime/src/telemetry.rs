@@ -196,6 +196,8 @@ impl Telemetry {
                 self.0.epochs.inc();
             }
             ProgressEvent::Refused { reason, files } => self.refused(*reason, *files),
+            // Counted where it happens.
+            ProgressEvent::TriedAgain { .. } => {}
         }
     }
 
