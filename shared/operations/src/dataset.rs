@@ -73,36 +73,43 @@ pub fn assemble_after(
     earlier: Option<&Dataset>,
 ) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
-    let read: Vec<Readable> = pairs.into_par_iter().map(Readable::new).collect::<Result<_, _>>()?;
-    if !read.iter().any(|pair| pair.has_electrode) {
-        return Err(BadPair::Nothing(read.len()));
+    let read: Vec<_> = pairs.into_par_iter().map(Outline::of).collect::<Result<_, _>>()?;
+    let (outlines, objects): (Vec<Outline>, Vec<_>) = read.into_iter().unzip();
+    let objects: BTreeMap<ObjectKey, Bytes> = objects.into_iter().flatten().collect();
+    Ok((split(outlines, plan, earlier)?, objects.into_iter().collect()))
+}
+
+/// Splits pairs of which only the outlines are left, as [`assemble_after`] does: a dataset of any size fits into memory.
+///
+/// # Errors
+/// When no mask has an electrode.
+pub fn split(mut outlines: Vec<Outline>, plan: &Plan, earlier: Option<&Dataset>) -> Result<Dataset, BadPair> {
+    if !outlines.iter().any(|pair| pair.has_electrode) {
+        return Err(BadPair::Nothing(outlines.len()));
     }
-    let mut samples: Vec<Sample> = read.iter().map(|pair| pair.sample.clone()).collect();
-    let held_out = held_out(&read, plan, earlier.map_or(&[][..], |dataset| &dataset.samples));
+    outlines.sort_by(|a, b| a.sample.name.cmp(&b.sample.name));
+    let held_out = held_out(&outlines, plan, earlier.map_or(&[][..], |dataset| &dataset.samples));
+    let mut samples: Vec<Sample> = outlines.into_iter().map(|pair| pair.sample).collect();
     for sample in &mut samples {
         sample.held_out = held_out.contains(&sample.patient);
     }
-    let objects: BTreeMap<ObjectKey, Bytes> = read.into_iter().flat_map(|pair| pair.objects).collect();
-    Ok((Dataset { samples }, objects.into_iter().collect()))
+    Ok(Dataset { samples })
 }
 
-/// Whether a pair can be learned from.
-///
-/// # Errors
-/// Says why not.
-pub fn check(pair: &Pair) -> Result<(), BadPair> {
-    Readable::new(pair.clone()).map(|_| ())
-}
-
-struct Readable {
-    sample: Sample,
+/// What a split needs to know of a pair.
+pub struct Outline {
+    /// The sample; that it is held out is not said yet. Its objects are named for the bytes that [`Outline::of`] gives.
+    pub sample: Sample,
     look: PerceptualHash,
     has_electrode: bool,
-    objects: [(ObjectKey, Bytes); 2],
 }
 
-impl Readable {
-    fn new(pair: Pair) -> Result<Self, BadPair> {
+impl Outline {
+    /// The outline of a pair, and the two objects that its sample lists.
+    ///
+    /// # Errors
+    /// Says why the pair can't be learned from.
+    pub fn of(pair: Pair) -> Result<(Self, [(ObjectKey, Bytes); 2]), BadPair> {
         let Pair { name, patient, image, mask } = pair;
         let image = png::decode_grey(&image).map_err(|error| BadPair::Image(name.clone(), error))?;
         let mask = png::decode_mask(&mask).map_err(|error| BadPair::Mask(name.clone(), error))?;
@@ -119,11 +126,9 @@ impl Readable {
             Sample { name, patient, pixels, image: image_digest, mask: mask_digest, held_out: false };
         let object = |digest, bytes: Vec<u8>| (ObjectKey::Sample(digest), Bytes::from(bytes));
         let objects = [object(image_digest, image), object(mask_digest, mask)];
-        Ok(Self { sample, look, has_electrode: share > 0.0, objects })
+        Ok((Self { sample, look, has_electrode: share > 0.0 }, objects))
     }
-}
 
-impl Readable {
     fn shows_the_same(&self, other: &Self) -> bool {
         self.sample.pixels == other.sample.pixels || self.look.is_near(&other.look)
     }
@@ -132,7 +137,7 @@ impl Readable {
 /// The patients to hold out: whole groups, those with an electrode first, drawn by the plan's seed up to its share of the
 /// patients; at least one group if there are two, but never all that have an electrode. Groups of an earlier dataset stay where
 /// they were.
-fn held_out(read: &[Readable], plan: &Plan, earlier: &[Sample]) -> Vec<String> {
+fn held_out(read: &[Outline], plan: &Plan, earlier: &[Sample]) -> Vec<String> {
     let mut groups = groups(read);
     let was = |group: &[String], held_out: bool| {
         earlier.iter().any(|sample| sample.held_out == held_out && group.contains(&sample.patient))
@@ -174,7 +179,7 @@ fn held_out(read: &[Readable], plan: &Plan, earlier: &[Sample]) -> Vec<String> {
 }
 
 /// The patients, grouped so that no two groups share a picture.
-fn groups(read: &[Readable]) -> Vec<Vec<String>> {
+fn groups(read: &[Outline]) -> Vec<Vec<String>> {
     let patients: BTreeSet<&str> = read.iter().map(|pair| pair.sample.patient.as_str()).collect();
     let mut group_of: BTreeMap<&str, usize> = patients.into_iter().zip(0..).collect();
     for (index, pair) in read.iter().enumerate() {

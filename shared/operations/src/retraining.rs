@@ -1,7 +1,7 @@
 //! When a model is trained anew, and from what. No lock and no counter: whoever sees that a training is due starts it under an
 //! id that follows from its inputs, so that two who see the same start the same.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +10,15 @@ use bytes::Bytes;
 use modiolus_broker::Broker;
 use modiolus_pipeline::job::train::{Dataset, TrainJob, Training};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::key::TRAININGS_PREFIX;
 use modiolus_pipeline::models::CurrentModel;
-use modiolus_pipeline::{Bucket, Digest, Message, ModelVersion, ObjectKey, Plan, TrainingId};
+use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, TrainingId};
 use modiolus_runtime::{Joins, RunOutcome};
 use modiolus_store::ObjectStore;
 
-use crate::dataset::{self, Pair};
+use crate::dataset::{self, Outline, Pair};
 use crate::labelled::{Labelled, Labels};
 use crate::start::{now, start};
-use crate::{models, objects};
+use crate::{models, objects, trainings};
 
 /// A training has about this many segments; what a kill costs is at most one.
 const SEGMENTS: u32 = 10;
@@ -109,7 +108,19 @@ impl Retraining {
         {
             return Ok(None);
         }
-        let learned: HashSet<(String, Digest)> = match &last {
+        Ok(is_due(&self.new_since(last.as_ref()).await?, when, now()))
+    }
+
+    /// The slices with masks that the newest training has not learned from.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn new_masks(&self) -> Result<Vec<Labelled>> {
+        self.new_since(newest(&*self.store).await?.as_ref()).await
+    }
+
+    async fn new_since(&self, last: Option<&Training>) -> Result<Vec<Labelled>> {
+        let learned: HashSet<(String, Digest)> = match last {
             Some(training) => {
                 let dataset = self.dataset(training).await?;
                 let samples = dataset.samples.into_iter().map(|sample| (sample.name, sample.mask));
@@ -119,7 +130,7 @@ impl Retraining {
         };
         let mut new = self.labels.all().await?;
         new.retain(|labelled| !learned.contains(&(labelled.name(), labelled.mask)));
-        Ok(is_due(&new, when, now()))
+        Ok(new)
     }
 
     async fn dataset(&self, training: &Training) -> Result<Dataset> {
@@ -141,12 +152,7 @@ impl Retraining {
         plan.epochs = wish.epochs.unwrap_or(plan.epochs);
         plan.check()?;
         let last = newest(&*self.store).await?;
-        let earlier = match &last {
-            Some(training) => Some(self.dataset(training).await?),
-            None => None,
-        };
-        let labelled = self.labels.all().await?;
-        let (dataset, left_out) = self.assembled(&labelled, plan.clone(), earlier).await?;
+        let (dataset, left_out) = self.assembled(&plan, last.as_ref()).await?;
         let id = Digest::of_json(&dataset);
         self.store.put(ObjectKey::Dataset(id), serde_json::to_vec(&dataset)?.into()).await?;
         self.store.put(ObjectKey::Plan(plan.id()), serde_json::to_vec(&plan)?.into()).await?;
@@ -160,37 +166,51 @@ impl Retraining {
         Ok(Prepared { training, manifest, first: message })
     }
 
+    /// The dataset that a training by this plan would learn from now: patients stay on the side of the split on which the newest
+    /// training had them.
+    ///
+    /// # Errors
+    /// When there is nothing to learn from ([`BadPair`](dataset::BadPair)), or the store fails.
+    pub async fn newest_dataset(&self, plan: &Plan) -> Result<Dataset> {
+        let last = newest(&*self.store).await?;
+        Ok(self.assembled(plan, last.as_ref()).await?.0)
+    }
+
     /// The dataset, and those whose masks can't be learned from.
     async fn assembled(
         &self,
-        labelled: &[Labelled],
-        plan: Plan,
-        earlier: Option<Dataset>,
+        plan: &Plan,
+        last: Option<&Training>,
     ) -> Result<(Dataset, Vec<(String, Digest)>)> {
-        let (mut pairs, mut left_out) = (Vec::with_capacity(labelled.len()), Vec::new());
-        for one in labelled {
-            let image = objects::bytes(&*self.store, ObjectKey::Sample(one.image)).await?;
-            let mask = objects::bytes(&*self.store, ObjectKey::Sample(one.mask)).await?;
-            let (name, patient) = (one.name(), one.slice.patient.to_string());
-            let pair = Pair { name, patient, image: image.to_vec(), mask: mask.to_vec() };
-            match dataset::check(&pair) {
-                Ok(()) => pairs.push(pair),
+        let earlier = match last {
+            Some(training) => Some(self.dataset(training).await?),
+            None => None,
+        };
+        let (mut outlines, mut left_out) = (Vec::new(), Vec::new());
+        for one in self.labels.all().await? {
+            match self.outline(&one).await? {
+                Ok(outline) => outlines.push(outline),
                 Err(error) => {
                     tracing::warn!(%error, "a mask can't be learned from and is left out");
-                    left_out.push((pair.name, one.mask));
+                    left_out.push((one.name(), one.mask));
                 }
             }
         }
-        let assemble = move || dataset::assemble_after(pairs, &plan, earlier.as_ref());
-        let (mut dataset, _) = tokio::task::spawn_blocking(assemble).await??;
-        // Named as preprocess has written them, whatever another version would write for the same pixels.
-        let written: BTreeMap<String, &Labelled> = labelled.iter().map(|one| (one.name(), one)).collect();
-        for sample in &mut dataset.samples {
-            if let Some(one) = written.get(&sample.name) {
-                (sample.image, sample.mask) = (one.image, one.mask);
-            }
-        }
-        Ok((dataset, left_out))
+        Ok((dataset::split(outlines, plan, earlier.as_ref())?, left_out))
+    }
+
+    /// What is left of a labelled slice once it was read, or why it can't be learned from.
+    async fn outline(&self, one: &Labelled) -> Result<Result<Outline, dataset::BadPair>> {
+        let image = objects::bytes(&*self.store, ObjectKey::Sample(one.image)).await?;
+        let mask = objects::bytes(&*self.store, ObjectKey::Sample(one.mask)).await?;
+        let (name, patient) = (one.name(), one.slice.patient.to_string());
+        let pair = Pair { name, patient, image: image.to_vec(), mask: mask.to_vec() };
+        let read = tokio::task::spawn_blocking(move || Outline::of(pair)).await?;
+        Ok(read.map(|(mut outline, _)| {
+            // Named as preprocess has written them, whatever another version would write for the same pixels.
+            (outline.sample.image, outline.sample.mask) = (one.image, one.mask);
+            outline
+        }))
     }
 
     /// Starts a training if one is due.
@@ -265,16 +285,7 @@ pub fn first_job(
 /// # Errors
 /// When the store fails, or a note in it is damaged.
 pub async fn newest(store: &dyn ObjectStore) -> Result<Option<Training>> {
-    let mut newest: Option<Training> = None;
-    for path in store.list(Bucket::Models, TRAININGS_PREFIX).await? {
-        let id = path.strip_prefix(TRAININGS_PREFIX).and_then(|name| name.strip_suffix(".json"));
-        let Some(id) = id.and_then(|id| id.parse::<TrainingId>().ok()) else { continue };
-        let training: Training = objects::json(store, ObjectKey::Training(id)).await?;
-        if newest.as_ref().is_none_or(|newest| training.started >= newest.started) {
-            newest = Some(training);
-        }
-    }
-    Ok(newest)
+    Ok(trainings::noted(store).await?.into_iter().next())
 }
 
 fn is_due(new: &[Labelled], when: When, now: i64) -> Option<String> {

@@ -2,8 +2,9 @@ use modiolus_broker::InProcess;
 use modiolus_imaging::{Grid, png};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::preprocess::AnnotationVerdict;
+use modiolus_pipeline::key::TRAININGS_PREFIX;
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Job, Revision, RevisionId, RevisionState, StageName};
+use modiolus_pipeline::{Bucket, Job, Revision, RevisionId, RevisionState, StageName};
 use modiolus_store::MemoryStore;
 
 use super::*;

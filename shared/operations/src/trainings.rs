@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use modiolus_pipeline::job::train::{EpochMetrics, Gate, TrainJob, Training};
-use modiolus_pipeline::key::MODELS_PREFIX;
-use modiolus_pipeline::{Job, Manifest, ModelVersion, ObjectKey, Plan, StageName, TrainingId};
+use modiolus_pipeline::key::{MODELS_PREFIX, TRAININGS_PREFIX};
+use modiolus_pipeline::{Bucket, Job, Manifest, ModelVersion, ObjectKey, Plan, StageName, TrainingId};
+use modiolus_runtime::FailedJob;
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 
@@ -29,10 +30,29 @@ pub struct TrainingState {
     pub model: Option<ModelVersion>,
     /// How it was judged.
     pub gate: Option<Gate>,
+    /// The segment that was given up, if one was.
+    pub failed: Option<FailedJob>,
+}
+
+/// The trainings that were started for what people said of slices, the newest first.
+///
+/// # Errors
+/// When the store fails, or a note in it is damaged.
+pub async fn noted(store: &dyn ObjectStore) -> Result<Vec<Training>> {
+    let mut noted = Vec::new();
+    for path in store.list(Bucket::Models, TRAININGS_PREFIX).await? {
+        let id = path.strip_prefix(TRAININGS_PREFIX).and_then(|name| name.strip_suffix(".json"));
+        let Some(id) = id.and_then(|id| id.parse::<TrainingId>().ok()) else { continue };
+        noted.push(objects::json::<Training>(store, ObjectKey::Training(id)).await?);
+    }
+    // Of two that were started at once, the last by its path.
+    noted.reverse();
+    noted.sort_by_key(|training| std::cmp::Reverse(training.started));
+    Ok(noted)
 }
 
 impl TrainingState {
-    /// A training as the store has it, `None` where there is no such training, or none that was started for a cluster.
+    /// A training as the store has it, `None` where there is no such training.
     ///
     /// # Errors
     /// When the store fails, or an object in it is damaged.
@@ -51,9 +71,11 @@ impl TrainingState {
             Some(model) => objects::json_if_there(store, ObjectKey::Gate(model.clone())).await?,
             None => None,
         };
+        let (state, failed) = run.map_or((State::NotStarted, Vec::new()), |run| (run.state, run.failed));
         Ok(Some(Self {
             training: training.clone(),
-            state: run.map_or(State::NotStarted, |run| run.state),
+            state,
+            failed: failed.into_iter().next(),
             started,
             why,
             planned: plan.epochs,
