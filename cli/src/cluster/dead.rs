@@ -3,15 +3,14 @@
 //! Letters are taken from the queues of the dead and go back when the command ends, unless they are replayed or dropped.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use futures::future::try_join_all;
 use modiolus_broker::{Broker, Letter};
+use modiolus_operations::dead::{self, HELD, SILENCE};
 use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER};
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Digest, Envelope, JobId, Marker, ObjectKey, Outcome, RunId, Scope, StageName};
+use modiolus_pipeline::{Digest, Envelope, JobId, RunId, StageName};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde_json::Value;
@@ -21,13 +20,6 @@ use super::Cluster;
 use super::arguments::{Dead, DeadAction, Which};
 use crate::failure::Usage;
 use crate::output::{self, Table};
-use crate::run::objects;
-
-/// How many letters of a stage are held at once, which is as many as are shown.
-const HELD: usize = 2000;
-
-/// How long a queue may be silent before it counts as empty.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// The header in which the broker says why it gave a letter up.
 const BROKERS_REASON: &str = "x-first-death-reason";
@@ -145,43 +137,13 @@ async fn go_through_stage(
                 continue;
             }
             Action::Replay => {
-                replay(broker, store, stage, &delivery.letter).await?;
+                dead::replay(broker, store, stage, &delivery.letter).await?;
                 delivery.ack().await?;
             }
         }
         found.push(letter);
     }
     Ok(found)
-}
-
-/// Has a job done again. Its marker goes first, or the worker would take it for given up; then what says that its chunk and
-/// its run are done; and the letter only leaves the dead when it is in its queue.
-async fn replay(
-    broker: &dyn Broker,
-    store: &dyn ObjectStore,
-    stage: StageName,
-    letter: &Letter,
-) -> Result<()> {
-    if let Some((Scope { run, chunk }, job)) = Envelope::address(&letter.body) {
-        let marker = ObjectKey::Marker(run.clone(), chunk, job);
-        let is_done = objects::json_if_there::<Marker>(store, marker.clone()).await;
-        // A duplicate of a job that is done: it stays done.
-        if !matches!(is_done, Ok(Some(Marker { outcome: Outcome::Done, .. }))) {
-            // Where workers look for what is left half done.
-            store.put(ObjectKey::RunUnfinished(run.clone()), Bytes::new()).await?;
-            for key in [marker, ObjectKey::ChunkDone(run.clone(), chunk), ObjectKey::RunDone(run)] {
-                store.delete(&key).await?;
-            }
-        }
-    }
-    let body = match Envelope::decode(&letter.body) {
-        Ok(envelope) => Envelope { attempt: 0, ..envelope }.encode().into(),
-        // It may have been too new for its worker, which may be newer now.
-        Err(_) => letter.body.clone(),
-    };
-    let mut headers = letter.headers.clone();
-    headers.retain(|name, _| name != CODE_HEADER && name != CAUSE_HEADER);
-    Ok(broker.publish(Queue::Work(stage), Letter { body, headers }).await?)
 }
 
 impl DeadLetter {

@@ -1,8 +1,7 @@
 use modiolus_broker::InProcess;
-use modiolus_pipeline::Message;
-use modiolus_pipeline::Plane;
 use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::filter::FilterJob;
+use modiolus_pipeline::{Marker, Message, ObjectKey, Outcome, Plane, Scope};
 use modiolus_store::MemoryStore;
 
 use super::*;

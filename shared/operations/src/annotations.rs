@@ -45,14 +45,22 @@ impl SliceNames {
         Self(names)
     }
 
-    /// The slice that a file is for: `PATIENT_STEM.json|png`, `PATIENT_STEM_mask.png` or `PATIENT/STEM.json|png`.
+    /// By the last part of a path, or the last two.
+    fn below_any_folder(&self, path: &str) -> Option<&NamedSlice> {
+        let mut cuts = path.rmatch_indices('/').map(|(at, _)| &path[at + 1..]);
+        let (last, last_two) = (cuts.next(), cuts.next());
+        [Some(path), last_two, last].into_iter().flatten().find_map(|name| self.0.get(name))
+    }
+
+    /// The slice that a file is for: `PATIENT_STEM.json|png`, `PATIENT_STEM_mask.png` or `PATIENT/STEM.json|png`, below any
+    /// folder.
     ///
     /// # Errors
     /// In words, when no slice has this name.
     pub fn find(&self, file: &str) -> Result<&NamedSlice, String> {
         let found = file.rsplit_once('.').and_then(|(name, ending)| {
             let without_mask = name.strip_suffix("_mask").filter(|_| ending.eq_ignore_ascii_case("png"));
-            self.0.get(name).or_else(|| self.0.get(without_mask?))
+            [Some(name), without_mask].into_iter().flatten().find_map(|name| self.below_any_folder(name))
         });
         found.ok_or_else(|| {
             "no kept slice has this name: it has to be PATIENT_STEM or PATIENT/STEM as in images/".to_owned()
@@ -187,7 +195,15 @@ mod tests {
     #[test]
     fn a_slice_is_found_under_its_names_and_no_other() {
         let names = SliceNames::new([("P-1".into(), "I7".into(), slice(), (3, 4))]);
-        for file in ["P-1_I7.json", "P-1_I7.png", "P-1_I7_mask.PNG", "P-1/I7.png", "P-1/I7_mask.png"] {
+        for file in [
+            "P-1_I7.json",
+            "P-1_I7.png",
+            "P-1_I7_mask.PNG",
+            "P-1/I7.png",
+            "P-1/I7_mask.png",
+            "masks/P-1/I7.png",
+            "a/b/P-1_I7.json",
+        ] {
             assert_eq!(names.find(file).unwrap().name, "P-1/I7", "{file}");
         }
         for file in ["I7.png", "P-1_I7_mask.json", "P-1_I7", "P-1_I8.png"] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use bytes::Bytes;
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::key::{chunks_done_prefix, run_markers_prefix};
@@ -129,6 +130,31 @@ impl RunState {
         self.cancelled += cancelled.len();
         self.failed.extend(failed);
     }
+}
+
+/// Takes back that jobs of a finished run were given up, so that they and what follows from them can be done again: whoever
+/// starts the run does so. How many there were; 0 where the run is not done, was cancelled, or all of it is done.
+///
+/// # Errors
+/// When the store fails; doing it again goes on.
+pub async fn forget_given_up(store: &dyn ObjectStore, run: &RunId) -> Result<usize> {
+    let done = ObjectKey::RunDone(run.clone());
+    let outcome: Option<RunOutcome> = objects::json_if_there(store, done.clone()).await?;
+    let failed = match outcome {
+        Some(outcome) if !outcome.is_cancelled() => outcome.failed,
+        _ => return Ok(0),
+    };
+    if failed.is_empty() {
+        return Ok(0);
+    }
+    // Where workers look for what is left half done. Markers go first: a job that has one counts as given up.
+    store.put(ObjectKey::RunUnfinished(run.clone()), Bytes::new()).await?;
+    for FailedJob { chunk, job, .. } in &failed {
+        store.delete(&ObjectKey::Marker(run.clone(), *chunk, job.clone())).await?;
+        store.delete(&ObjectKey::ChunkDone(run.clone(), *chunk)).await?;
+    }
+    store.delete(&done).await?;
+    Ok(failed.len())
 }
 
 /// The jobs of a run that have ended, done or given up: each with its chunk and its stage.
