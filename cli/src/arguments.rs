@@ -233,6 +233,9 @@ pub(crate) struct Serve {
     /// The address and port
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Start a training by itself when so many slices have new masks; otherwise only people start one
+    #[arg(long, value_name = "MASKS")]
+    pub(crate) retrain_after: Option<NonZeroUsize>,
 }
 
 #[derive(Args)]

@@ -1,5 +1,6 @@
 //! `modiolus serve`: the review page of one machine.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -27,10 +28,11 @@ async fn run(options: &Serve, network: &'static dyn Network) -> Result<()> {
     logging::init(Format::Text, "warn");
     let stop = CancellationToken::new();
     let place = Place::open(&models::store_folder(&options.store))?;
-    let machine = Arc::new(Machine::new(place, network, stop.clone())?);
+    let machine =
+        Arc::new(Machine::new(place, network, options.retrain_after.map(NonZeroUsize::get), stop.clone())?);
     let interrupted = machine.go_on().await?;
     if interrupted > 0 {
-        terminal::say(&format!("Going on with {interrupted} interrupted runs."));
+        terminal::say(&format!("Going on with what was interrupted: {interrupted} runs or trainings."));
     }
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
     let everyone = Who { name: name.unwrap_or_else(|| SOMEBODY.to_owned()), role: Role::Operator };

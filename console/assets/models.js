@@ -1,17 +1,26 @@
-// The pages of models: which one runs use.
+// The pages of models: which one runs use, and how a training goes.
 
-import { path, send } from "./api.js";
+import { json, path, send } from "./api.js";
+import { showCurves } from "./chart.js";
 import { byId } from "./dom.js";
+import { duration } from "./words.js";
 
-async function change(button, question, at) {
-  if (!confirm(question)) return;
+const page = JSON.parse(byId("page").textContent);
+
+function say(text, isError = false) {
+  byId("said").textContent = text;
+  byId("said").classList.toggle("error", isError);
+}
+
+/** Asks first where there is a question, then changes something and loads the page again. */
+async function change(button, question, at, body) {
+  if (question && !confirm(question)) return;
   button.disabled = true;
   try {
-    await send("POST", at);
+    await send("POST", at, body);
     location.reload();
   } catch (error) {
-    byId("said").textContent = error.message;
-    byId("said").classList.add("error");
+    say(error.message, true);
     button.disabled = false;
   }
 }
@@ -22,10 +31,47 @@ document.addEventListener("click", ({ target }) => {
   if (draw) {
     draw.disabled = true;
     send("POST", path("models", draw.dataset.draw, "draw")).then(
-      () => { byId("said").textContent = "The masks are being drawn: compare in a while."; },
-      (error) => { byId("said").textContent = error.message; draw.disabled = false; },
+      () => say("The masks are being drawn: compare in a while."),
+      (error) => { say(error.message, true); draw.disabled = false; },
     );
   }
   if (button) change(button, `Make ${button.dataset.promote} the model that runs use?`, path("models", button.dataset.promote, "promote"));
 });
 byId("rollback")?.addEventListener("click", ({ target }) => change(target, "Go back to the model before?", "models/rollback"));
+
+byId("retrain")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const epochs = Number(byId("epochs").value) || null;
+  change(event.target.querySelector("button"), null, "trainings", { plan: byId("plan").value, epochs });
+});
+
+/** Shows how far the newest training is. */
+function show({ state, done, planned, epochs, waits, stands_still: why, failure, seconds_left: left, tried_again: again }) {
+  byId("state").textContent = state;
+  byId("state").className = `badge ${state}`;
+  byId("waits").hidden = !waits;
+  byId("epochs-done").value = done;
+  const last = epochs.at(-1);
+  byId("numbers").textContent = `${done} of ${planned} epochs${last ? `: loss ${last.loss.toFixed(4)}, IoU ${last.iou.toFixed(3)}` : ""}`;
+  byId("left").textContent = [left && `about ${duration(left)} left`, again && `tried again: ${again}`].filter(Boolean).join(", ");
+  const trouble = failure ?? why;
+  byId("failure").hidden = !trouble;
+  byId("failure").textContent = trouble ?? "";
+  showCurves(byId("curves"), epochs, planned);
+}
+
+const training = byId("training");
+if (training) {
+  const at = path("trainings", training.dataset.training);
+  const isOver = ["done", "cancelled"].includes(training.dataset.state);
+  byId("cancel")?.addEventListener("click", ({ target }) => change(target, "Cancel the training? Retrain now goes on with it.", `${at}/cancel`));
+  if (isOver) {
+    json(at).then(show, (error) => say(error.message, true));
+  } else {
+    const events = new EventSource(`/api/v1/${at}/events`);
+    events.addEventListener("progress", ({ data }) => show(JSON.parse(data)));
+    // There may be a new model, which stands elsewhere on the page.
+    events.addEventListener("done", () => location.reload());
+  }
+}
+if (page.training) showCurves(byId("curves"), page.training.epochs, page.training.planned);

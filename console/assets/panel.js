@@ -1,5 +1,6 @@
 // What the panel beside the picture shows.
 
+import { path } from "./api.js";
 import { byId, choose, element, timeText } from "./dom.js";
 import { count } from "./region.js";
 
@@ -61,7 +62,7 @@ export function showSlice(slice) {
   byId("hud-slice").textContent = `${slice.rows} rows, ${slice.columns} columns${slice.spacing ? ` · ${Number(slice.spacing[1].toFixed(4))} mm` : ""}`;
   showAttributes(details.attributes);
   showAnswer(details.triage ?? null);
-  showRevisions(slice.revisions);
+  showRevisions(slice);
 }
 
 /** The mask's size, once it has stopped changing for a moment. */
@@ -81,11 +82,18 @@ function showAttributes(attributes) {
     element("tr", { title: tag }, element("th", { scope: "row" }, name), element("td", {}, value))));
 }
 
-export function showRevisions(revisions) {
-  const items = revisions.toReversed().map(({ at, by, state, seconds, proposal }) => {
+export function showRevisions(slice) {
+  const items = slice.revisions.toReversed().map(({ revision, at, by, state, seconds, proposal }) => {
     const [colour, word] = BADGES[state] ?? ["", state];
     const more = [by ?? "you", seconds ? `${seconds} s` : null, proposal ? "from a proposal" : null].filter(Boolean).join(" · ");
-    return element("li", {}, element("span", { className: `badge ${colour}` }, word), ` ${timeText(at)}`, element("br"), element("span", { className: "muted" }, more));
+    return element("li", {}, element("span", { className: `badge ${colour}` }, word), ` ${timeText(at)}`, element("br"),
+      element("span", { className: "muted" }, more), " ", download(slice, revision, "mask.png", "PNG"), " ", download(slice, revision, "labelme.json", "labelme"));
   });
   byId("revisions").replaceChildren(...(items.length ? items : [element("li", { className: "muted" }, "None yet.")]));
+}
+
+/** A link to a revision's mask as a file, named as its slice is named elsewhere. */
+function download({ patient, slice, details }, revision, file, text) {
+  const href = `/api/v1/${path("slices", patient, slice, "revisions", revision, file)}`;
+  return element("a", { href, download: `${patient}_${details.name ?? slice}.${file.split(".").at(-1)}` }, text);
 }

@@ -1,6 +1,9 @@
 // The page of one run, kept up to date while the run goes on.
 
+import { path, query, send } from "./api.js";
 import { byId, element } from "./dom.js";
+import { listen as listenToImport } from "./import.js";
+import { duration } from "./words.js";
 
 const run = decodeURIComponent(location.pathname.split("/")[2]);
 const whole = new Intl.NumberFormat();
@@ -13,30 +16,72 @@ function fill(id, list, made) {
   if (list?.length) byId(id).replaceChildren(...list.map(made));
 }
 
-function duration(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
 function show(progress) {
   const { state, files, done, kept, drawn, refused } = progress;
   byId("state").textContent = state;
   byId("state").className = `badge ${state}`;
   Object.assign(byId("done"), { max: Math.max(files, 1), value: done });
   byId("numbers").textContent = `${whole.format(done)} of ${whole.format(files)} files, ${whole.format(kept)} slices kept, ${whole.format(drawn)} masks, ${whole.format(refused)} files refused`;
-  const { files_per_second: speed, seconds_left: left } = progress;
-  byId("speed").textContent = [speed && `${whole.format(Math.round(speed))} files a second`, left && `about ${duration(left)} left`].filter(Boolean).join(", ");
+  const { files_per_second: speed, seconds_left: left, tried_again: again } = progress;
+  byId("speed").textContent = [speed && `${whole.format(Math.round(speed))} files a second`, left && `about ${duration(left)} left`, again && `jobs tried again: ${again}`].filter(Boolean).join(", ");
+  showControls(progress);
   fill("grid", progress.grid, (one) => row(wallOf(one.patient), one.kept, one.prepared, one.drawn, one.failed));
   fill("jobs", progress.stages, (one) => row(one.stage, one.ended, one.open, one.failed));
   fill("refusals", progress.refusals, (one) => row(one.reason, one.files));
   fill("given-up", progress.given_up, (one) => row(one.job, one.code, one.message));
 }
 
-if (byId("state").textContent === "running") {
-  const events = new EventSource(`/api/v1/runs/${encodeURIComponent(run)}/events`);
+const isOver = (state) => state === "done" || state === "cancelled";
+
+/** What can be done about the run as it is. */
+function showControls({ state, waits, stands_still: why, can_replay: canReplay, given_up: givenUp }) {
+  const hide = (id, hidden) => byId(id) && (byId(id).hidden = hidden);
+  hide("cancel", isOver(state));
+  hide("waits", !waits);
+  hide("stands-still", !why);
+  byId("stands-still-why").textContent = why ?? "";
+  hide("given-up-actions", !(canReplay && givenUp.length));
+}
+
+let events = null;
+function watch() {
+  events?.close();
+  events = new EventSource(`/api/v1/${path("runs", run, "events")}`);
   events.addEventListener("progress", ({ data }) => show(JSON.parse(data)));
   events.addEventListener("done", ({ data }) => {
     events.close();
     show(JSON.parse(data));
   });
 }
+
+/** Does something with the run and says what came of it. */
+async function act(button, name, words) {
+  button.disabled = true;
+  const said = byId("said");
+  said.classList.remove("error");
+  try {
+    const answer = await (await send("POST", path("runs", run, name))).json();
+    said.textContent = words(answer);
+    watch();
+  } catch (error) {
+    said.textContent = error.message;
+    said.classList.add("error");
+  }
+  button.disabled = false;
+}
+
+const jobs = (count) => (count === 1 ? "1 job" : `${count} jobs`);
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button?.id === "cancel" && confirm("Cancel the run? What is done stays; its files are deleted.")) act(button, "cancel", () => "The run is cancelled.");
+  if (button && "replay" in button.dataset) act(button, "replay", ({ jobs: count }) => `${count ? `${jobs(count)} are done again.` : "It goes on."}`);
+  if (button && "drop" in button.dataset && confirm("Leave these jobs failed for good?")) {
+    act(button, "drop", ({ jobs: count }) => `${jobs(count)} stay failed; what was kept for them is deleted.`);
+  }
+});
+
+byId("whose")?.addEventListener("change", ({ target }) => {
+  for (const what of ["masks", "labelme"]) byId(`${what}-out`).href = `/api/v1/${path("runs", run, `${what}.zip`)}${query({ patient: target.value })}`;
+});
+listenToImport(run);
+if (!isOver(byId("state").textContent)) watch();

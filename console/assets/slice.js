@@ -116,7 +116,7 @@ async function takeTheirs() {
   desk.autosave.adopt(theirs.newest?.revision ?? null);
   Object.assign(desk.slice, { newest: theirs.newest, revisions: theirs.revisions });
   showBadge(desk.slice, false);
-  showRevisions(desk.slice.revisions);
+  showRevisions(desk.slice);
 }
 
 async function copyFrom(side) {
@@ -204,7 +204,7 @@ function changed() {
 function saving(status) {
   showSaving(status);
   showBadge(desk.slice, status.state !== "saved");
-  if (status.state === "saved") showRevisions(desk.slice.revisions);
+  if (status.state === "saved") showRevisions(desk.slice);
 }
 
 stage.drawTool = (context) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use modiolus_operations::retraining::Retraining;
 use modiolus_pipeline::Digest;
 use modiolus_runtime::CancellationToken;
 use modiolus_store::ObjectStore;
@@ -22,6 +23,7 @@ pub struct Console {
     pub(crate) works: Arc<dyn Works>,
     pub(crate) catalogue: Catalogue,
     pub(crate) notes: Notes,
+    pub(crate) retraining: Retraining,
     pub(crate) watching: Watching,
     /// How large a delivery may be.
     pub(crate) bounds: Bounds,
@@ -75,6 +77,7 @@ impl Console {
         Ok(Self {
             catalogue: Catalogue::new(store.clone()),
             notes: Notes::new(store.clone()),
+            retraining: Retraining::new(store.clone()),
             watching: Watching::default(),
             bounds: BOUNDS,
             stopping: CancellationToken::new(),

@@ -168,6 +168,12 @@ impl Catalogue {
         iter(chunks).buffered(AT_A_TIME).try_collect().await
     }
 
+    /// Forgets what it knows of a run with which something else happens now.
+    pub fn forget(&self, run: &RunId) {
+        lock(&self.runs).remove(run);
+        lock(&self.chunks).retain(|(of, _), _| of != run);
+    }
+
     /// The run that has this slice: the one that is asked for, else the latest.
     ///
     /// # Errors

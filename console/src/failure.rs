@@ -7,6 +7,8 @@ use modiolus_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::works::Refused;
+
 /// What came of a request.
 pub(crate) type Answer<T> = Result<T, Failure>;
 
@@ -60,9 +62,12 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What failed in here. Errors of the store name objects without a patient's path.
+/// What failed in here, or what was refused. Errors of the store name objects without a patient's path.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
+        if let Some(Refused(why)) = error.downcast_ref() {
+            return Self::conflict(why);
+        }
         let passes = error
             .chain()
             .any(|cause| cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_retryable));

@@ -11,6 +11,7 @@
 
 pub mod api;
 mod app;
+mod archive;
 mod assets;
 pub mod catalogue;
 mod extract;
@@ -19,6 +20,7 @@ mod guard;
 pub mod notes;
 mod pages;
 mod progress;
+mod proposals;
 mod server;
 mod upload;
 pub mod works;

@@ -13,7 +13,7 @@ use modiolus_pipeline::{ModelVersion, PatientKey, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{App, comparison, models, runs, slices, work};
+use crate::api::{App, comparison, models, runs, slices, trainings, work};
 use crate::app::{Console, Who};
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure};
@@ -118,7 +118,9 @@ pub(crate) async fn slice(
 }
 
 pub(crate) async fn models(app: App, who: Who) -> Answer<Response> {
-    page(&app, &who, "models.html", "Models", json!({ "models": models::listed(&app).await? }))
+    let trainings = trainings::listed(&app).await?;
+    let said = json!({ "models": models::listed(&app).await?, "trainings": trainings });
+    page(&app, &who, "models.html", "Models", said)
 }
 
 /// Beside which model another is shown.
@@ -143,12 +145,16 @@ pub(crate) async fn model(
         Some(with) => Some(comparison::compare(&app, version, with.clone()).await?),
         None => None,
     };
-    let said = json!({ "model": whole, "others": others, "with": with, "comparison": comparison });
+    let training = trainings::of_model(&app, whole.version()).await?;
+    let said = json!({
+        "model": whole, "others": others, "with": with, "comparison": comparison, "training": training,
+    });
     page(&app, &who, "model.html", &title, said)
 }
 
-pub(crate) async fn work(app: App, who: Who) -> Answer<Response> {
-    page(&app, &who, "work.html", "Work", json!({ "work": work::next(&app, work::SHOWN).await? }))
+pub(crate) async fn work(app: App, who: Who, Asked(wanted): Asked<work::Wanted>) -> Answer<Response> {
+    let (work, by) = (work::next(&app, work::SHOWN, wanted.by()).await?, wanted.by());
+    page(&app, &who, "work.html", "Work", json!({ "work": work, "by": by }))
 }
 
 pub(crate) async fn help(app: App, who: Who) -> Answer<Response> {

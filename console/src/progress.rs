@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::catalogue::{Reached, Run};
+use crate::works::Standing;
 
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -52,6 +53,14 @@ pub(crate) struct Progress {
     /// Files per second, since somebody watches.
     pub(crate) files_per_second: Option<f64>,
     pub(crate) seconds_left: Option<f64>,
+    /// It waits until another one is done.
+    pub(crate) waits: bool,
+    /// Why it stands still, where it does: an error that may pass did not pass.
+    pub(crate) stands_still: Option<String>,
+    /// How many times jobs were tried again, as far as that was heard.
+    pub(crate) tried_again: usize,
+    /// Whether the jobs that were given up can be replayed or dropped.
+    pub(crate) can_replay: bool,
 }
 
 /// The jobs of a stage.
@@ -114,8 +123,8 @@ impl Watching {
         done.insert(summary.run.clone(), summary.clone());
     }
 
-    /// Files per second since the run was looked at first.
-    fn speed(&self, run: &RunId, done: usize) -> Option<f64> {
+    /// Files (or epochs) per second since the run was looked at first.
+    pub(crate) fn speed(&self, run: &RunId, done: usize) -> Option<f64> {
         let mut watched = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, before) = *watched.entry(run.clone()).or_insert((Instant::now(), done));
         let seconds = since.elapsed().as_secs_f64();
@@ -123,7 +132,7 @@ impl Watching {
         (seconds > 1.0 && done > before).then(|| (done - before) as f64 / seconds)
     }
 
-    fn forget(&self, run: &RunId) {
+    pub(crate) fn forget(&self, run: &RunId) {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
     }
 }
@@ -150,7 +159,7 @@ impl Summary {
 
 impl Progress {
     /// How far a run is.
-    pub(crate) fn of(run: &Run, watching: &Watching) -> Self {
+    pub(crate) fn of(run: &Run, watching: &Watching, standing: Standing) -> Self {
         let summary = Summary::of(run);
         let files_per_second = match run.state.state {
             State::Running => watching.speed(&summary.run, summary.done),
@@ -170,6 +179,10 @@ impl Progress {
             given_up: given_up(run),
             files_per_second,
             seconds_left: files_per_second.map(|speed| left / speed),
+            waits: standing.waits,
+            stands_still: standing.stands_still,
+            tried_again: standing.tried_again,
+            can_replay: standing.can_replay,
             summary,
         }
     }

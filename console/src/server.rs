@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{any, get};
@@ -18,10 +18,10 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{annotations, models, pictures, runs, session, slices, work};
+use crate::api::{annotations, exchange, models, pictures, runs, session, slices, trainings, work};
 use crate::app::{Console, Role, Who};
 use crate::guard::{at_least, guard};
-use crate::{assets, pages};
+use crate::{assets, pages, proposals};
 
 /// How long answers may take to end once the console is told to stop: an upload that takes longer is cut off.
 const GRACE: Duration = Duration::from_secs(20);
@@ -60,17 +60,21 @@ pub async fn serve(
     let listener = TcpListener::bind(options.listen).await.with_context(said)?;
     ready(listener.local_addr()?);
     let stopping = console.stopping.clone();
-    let app = router(console).layer(from_fn_with_state(options.telemetry, count));
-    let (told, over) = (stop.clone(), stop);
+    let console = Arc::new(console);
+    let app = router(console.clone()).layer(from_fn_with_state(options.telemetry, count));
+    let (told, over) = (stop.clone(), stop.clone());
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         told.cancelled().await;
         // A page that watches a run would keep the server from its end.
         stopping.cancel();
     });
-    tokio::select! {
+    let proposals = tokio::spawn(proposals::keep_up(console, stop));
+    let ended = tokio::select! {
         ended = server.into_future() => ended.context("the server failed"),
         () = async { over.cancelled().await; sleep(GRACE).await } => Ok(()),
-    }
+    };
+    proposals.abort();
+    ended
 }
 
 async fn count(State(telemetry): State<Telemetry>, request: Request, next: Next) -> Response {
@@ -81,8 +85,7 @@ async fn count(State(telemetry): State<Telemetry>, request: Request, next: Next)
 }
 
 /// All routes.
-pub fn router(console: Console) -> Router {
-    let console = Arc::new(console);
+pub fn router(console: Arc<Console>) -> Router {
     let (api, description) = api().split_for_parts();
     let description = Json(description);
     Router::new()
@@ -125,20 +128,33 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(work::list))
         .routes(routes!(models::list))
         .routes(routes!(models::one))
-        .routes(routes!(models::compare));
-    let annotators =
-        OpenApiRouter::new().routes(routes!(slices::triage)).routes(routes!(annotations::add)).route_layer(
-            from_fn(|who: Who, request: Request, next: Next| at_least(Role::Annotator, who, request, next)),
-        );
+        .routes(routes!(models::compare))
+        .routes(routes!(trainings::list))
+        .routes(routes!(trainings::one))
+        .routes(routes!(trainings::events));
+    let annotators = OpenApiRouter::new()
+        .routes(routes!(slices::triage))
+        .routes(routes!(annotations::add))
+        .routes(routes!(exchange::masks))
+        .routes(routes!(exchange::labelme_files))
+        .routes(routes!(exchange::dataset))
+        .routes(routes!(exchange::import))
+        .route_layer(from_fn(|who: Who, request: Request, next: Next| {
+            at_least(Role::Annotator, who, request, next)
+        }));
     let operators = OpenApiRouter::new()
         .routes(routes!(runs::start))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::replay))
+        .routes(routes!(runs::drop_given_up))
+        .routes(routes!(trainings::start))
+        .routes(routes!(trainings::cancel))
         .routes(routes!(models::promote))
         .routes(routes!(models::draw))
         .routes(routes!(models::rollback))
         .route_layer(from_fn(|who: Who, request: Request, next: Next| {
             at_least(Role::Operator, who, request, next)
-        }))
-        .layer(DefaultBodyLimit::disable());
+        }));
     OpenApiRouter::with_openapi(Description::openapi())
         .nest("/api/v1", viewers.merge(annotators).merge(operators))
 }

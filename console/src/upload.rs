@@ -42,6 +42,11 @@ impl Bounds {
         Self { packed: unpacked / 2, unpacked, ..BOUNDS }
     }
 }
+/// The largest file of a zip that is read into memory, in bytes: a labelme file with its picture inside.
+const LARGEST_IN_MEMORY: u64 = 64 << 20;
+
+/// The zip in a delivery's folder.
+const PACKED: &str = "delivery.zip";
 
 /// A file below this may be packed as well as it can: a row of zeros is small, and does no harm.
 const RATIO_FROM_BYTES: u64 = 1 << 20;
@@ -63,6 +68,11 @@ impl Folder {
         &self.path
     }
 
+    /// The zip as it came, where it is not unpacked.
+    pub(crate) fn packed(&self) -> PathBuf {
+        self.path.join(PACKED)
+    }
+
     /// Leaves it to whoever works with it.
     pub(crate) fn keep(mut self) {
         self.is_kept = true;
@@ -78,12 +88,18 @@ impl Drop for Folder {
     }
 }
 
-/// Receives a zip and unpacks it below `scans` in a new folder.
-pub(crate) async fn receive(body: Body, deliveries: &Path, bounds: Bounds) -> Answer<Folder> {
+/// Receives a zip into a new folder.
+pub(crate) async fn receive_packed(body: Body, deliveries: &Path, bounds: Bounds) -> Answer<Folder> {
     let folder =
         Folder::new(deliveries).map_err(|error| Failure::from(error.context("no room for a delivery")))?;
-    let packed = folder.path.join("delivery.zip");
-    write(body, &packed, bounds.packed).await?;
+    write(body, &folder.packed(), bounds.packed).await?;
+    Ok(folder)
+}
+
+/// Receives a zip and unpacks it below `scans` in a new folder.
+pub(crate) async fn receive(body: Body, deliveries: &Path, bounds: Bounds) -> Answer<Folder> {
+    let folder = receive_packed(body, deliveries, bounds).await?;
+    let packed = folder.packed();
     let target = folder.path.join(SCANS);
     let unpacking = tokio::task::spawn_blocking(move || {
         let unpacked = unpack(&packed, &target, bounds);
@@ -123,19 +139,7 @@ fn disk(error: io::Error) -> Failure {
 
 /// Unpacks; files are named by their place in the zip where they are refused, since their names may say whose they are.
 fn unpack(packed: &Path, target: &Path, bounds: Bounds) -> Answer<()> {
-    let no_zip =
-        |_| Failure::bad("this is no zip, or it is damaged").then("pack the folder again as a plain zip");
-    let mut archive = ZipArchive::new(File::open(packed).map_err(disk)?).map_err(no_zip)?;
-    if archive.len() > bounds.files {
-        return Err(too_large(format!(
-            "the zip has {} files; at most {} are taken",
-            archive.len(),
-            bounds.files
-        )));
-    }
-    if archive.is_empty() {
-        return Err(Failure::bad("there are no files in the zip").then("pack the folder with the scans"));
-    }
+    let mut archive = open(packed, bounds)?;
     fs::create_dir(target).map_err(disk)?;
     let mut left = bounds.unpacked;
     for position in 0..archive.len() {
@@ -149,6 +153,56 @@ fn unpack(packed: &Path, target: &Path, bounds: Bounds) -> Answer<()> {
         }
     }
     Ok(())
+}
+
+/// Gives each wanted file of a zip with its name, one after the other.
+pub(crate) fn each_file(
+    packed: &Path,
+    bounds: Bounds,
+    is_wanted: fn(&str) -> bool,
+    mut each: impl FnMut(String, Vec<u8>) -> anyhow::Result<()>,
+) -> Answer<()> {
+    let mut archive = open(packed, bounds)?;
+    let mut left = bounds.unpacked;
+    for position in 0..archive.len() {
+        let mut entry =
+            archive.by_index(position).map_err(|error| unreadable(position, &error.to_string()))?;
+        let path = inside(&entry, position, bounds)?;
+        let name = path.to_string_lossy().into_owned();
+        if entry.is_dir() || !is_wanted(&name) {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let most = left.min(LARGEST_IN_MEMORY);
+        (&mut entry)
+            .take(most + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(position, &error.kind().to_string()))?;
+        if bytes.len() as u64 > most {
+            return Err(too_large(format!("file {} of the zip has more than {most} bytes", position + 1)));
+        }
+        left -= bytes.len() as u64;
+        each(name, bytes)?;
+    }
+    Ok(())
+}
+
+/// A zip, whose files are not too many and not none.
+fn open(packed: &Path, bounds: Bounds) -> Answer<ZipArchive<File>> {
+    let no_zip =
+        |_| Failure::bad("this is no zip, or it is damaged").then("pack the folder again as a plain zip");
+    let archive = ZipArchive::new(File::open(packed).map_err(disk)?).map_err(no_zip)?;
+    if archive.len() > bounds.files {
+        return Err(too_large(format!(
+            "the zip has {} files; at most {} are taken",
+            archive.len(),
+            bounds.files
+        )));
+    }
+    if archive.is_empty() {
+        return Err(Failure::bad("there are no files in the zip").then("pack the folder with its files"));
+    }
+    Ok(archive)
 }
 
 fn unreadable(position: usize, why: &str) -> Failure {

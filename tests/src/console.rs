@@ -129,14 +129,23 @@ impl Console {
     /// # Panics
     /// When the console ends before.
     pub fn done(&mut self, run: &str) -> Value {
+        self.wait_for(&format!("runs/{run}"), |run| run["state"] == "done")
+    }
+
+    /// Waits until what lies at a path below `/api/v1` is as it should be; what it is then.
+    ///
+    /// # Panics
+    /// When the console ends before, or it takes too long.
+    #[track_caller]
+    pub fn wait_for(&mut self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let mut process = self.process.take().expect("it runs");
         let mut last = Value::Null;
-        let ended = process.watch(|| {
-            last = self.json(&format!("runs/{run}"));
-            last["state"] == "done"
+        let came = process.watch(|| {
+            last = self.json(path);
+            is_so(&last)
         });
         self.process = Some(process);
-        assert!(ended, "{last}");
+        assert!(came, "{last}");
         last
     }
 

@@ -9,6 +9,7 @@ pub mod console;
 pub mod door;
 pub mod program;
 pub mod results;
+pub mod reviewed;
 pub mod scans;
 
 pub use program::{Finished, Process, modiolus, shell};

@@ -1,86 +1,11 @@
 //! The review page: a delivery is uploaded, becomes slices, and people say what is on them.
 
 use std::fs;
-use std::path::Path;
 
 use modiolus_imaging::{Grid, png};
 use modiolus_tests::console::{Console, zipped};
-use modiolus_tests::scans::{self, AXIAL, coronal, file};
+use modiolus_tests::reviewed::{Reviewed, SIDE, drawn};
 use serde_json::{Value, json};
-
-/// The slices' sides.
-const SIDE: u16 = 96;
-
-/// A delivery with identity in every place: three coronal slices, an axial one and two things that are none.
-fn delivery() -> Vec<u8> {
-    let slice = |number| file(&coronal(number, SIDE));
-    let axial = modiolus_dicom::write::CtImage { orientation: Some(AXIAL), ..coronal(9, SIDE) };
-    zipped([
-        ("DOE^JANE/I1.dcm", slice(1)),
-        ("DOE^JANE/I2.dcm", slice(2)),
-        ("DOE^JANE/deeper/I3", slice(3)),
-        ("DOE^JANE/axial", file(&axial)),
-        ("DOE^JANE/notes.txt", b"Jane Doe, born on 4 July: call her back about the report.".to_vec()),
-        (".DS_Store", b"\0\0\0\x01Bud1".to_vec()),
-    ])
-}
-
-/// A console whose store has a small model, with the run of the delivery done.
-struct Reviewed {
-    folder: tempfile::TempDir,
-    console: Console,
-    run: Value,
-}
-
-impl Reviewed {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store");
-        small_model(folder.path(), &store);
-        let mut console = Console::start(&store);
-        let (status, started) = console.send("POST", "runs?plane=coronal", "application/zip", &delivery());
-        assert_eq!(status, 202, "{started}");
-        let run = console.done(started["run"].as_str().unwrap());
-        Self { folder, console, run }
-    }
-
-    fn slices(&self) -> Vec<Value> {
-        let wall = self.console.json(&format!("runs/{}/slices", self.run["run"].as_str().unwrap()));
-        assert_eq!(wall["total"], wall["slices"].as_array().unwrap().len());
-        wall["slices"].as_array().unwrap().clone()
-    }
-
-    /// The path of the first slice.
-    fn first(&self) -> String {
-        let slice = &self.slices()[0];
-        format!("slices/{}/{}", slice["patient"].as_str().unwrap(), slice["slice"].as_str().unwrap())
-    }
-}
-
-/// Trains a model in a second and makes it the store's.
-fn small_model(folder: &Path, store: &Path) {
-    for number in 0..4 {
-        let (image, mask) = scans::pair(number, 64);
-        scans::write(&folder.join(format!("images/{number}_1.png")), &image);
-        scans::write(&folder.join(format!("masks/{number}_1.png")), &mask);
-    }
-    let plan = scans::plan_file(folder, &scans::small_plan(1));
-    let mut train = modiolus_tests::modiolus();
-    train.arg("train").arg("--images").arg(folder.join("images")).arg("--masks").arg(folder.join("masks"));
-    train.arg("--plan").arg(plan).arg("--output").arg(folder.join("m.safetensors"));
-    modiolus_tests::Finished::success(&mut train);
-    fs::create_dir_all(store).unwrap();
-    let mut promote = modiolus_tests::modiolus();
-    promote.args(["models", "promote"]).arg(folder.join("m.safetensors")).arg("--store").arg(store);
-    modiolus_tests::Finished::success(&mut promote);
-}
-
-/// A mask of this size as a browser might send it: grey, 255 where the electrode is.
-fn drawn(side: usize, shift: usize) -> (Grid<bool>, Vec<u8>) {
-    let mask = Grid::from_fn(side, side, |row, column| row.abs_diff(column) < 3 && row > shift).unwrap();
-    let grey = mask.map(|set| if *set { 255u8 } else { 0 });
-    (mask, png::encode_grey(&grey))
-}
 
 #[test]
 fn a_delivery_becomes_slices_and_nothing_of_whose_it_is_comes_out_again() {

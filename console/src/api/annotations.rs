@@ -151,7 +151,7 @@ pub(crate) async fn add(
 /// Makes a training sample of a mask that is kept already. Why that failed: what was saved stays saved.
 async fn learn_from(app: &Console, (patient, slice): &Which, mask: Digest) -> Option<String> {
     let slice = SliceRef { patient: patient.clone(), slice: slice.clone() };
-    let error = app.works.learn_from(slice, mask).await.err()?;
+    let error = app.works.learn_from(vec![(slice, mask)]).await.err()?;
     tracing::warn!("no training sample could be made of a mask: {error:#}");
     Some(format!("no training sample could be made of it: {error:#}"))
 }

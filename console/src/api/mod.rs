@@ -2,11 +2,14 @@
 
 pub(crate) mod annotations;
 pub(crate) mod comparison;
+pub(crate) mod exchange;
+pub(crate) mod live;
 pub(crate) mod models;
 pub(crate) mod pictures;
 pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod slices;
+pub(crate) mod trainings;
 pub(crate) mod work;
 
 use std::sync::Arc;

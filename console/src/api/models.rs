@@ -67,6 +67,12 @@ pub(crate) struct Whole {
     gate: Option<Value>,
 }
 
+impl Whole {
+    pub(crate) fn version(&self) -> &ModelVersion {
+        &self.version
+    }
+}
+
 /// One version.
 #[utoipa::path(get, path = "/models/{version}", tag = "models", params(("version" = String, Path)),
     responses((status = 200, body = Whole), (status = 404, body = Said)))]

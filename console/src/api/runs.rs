@@ -1,29 +1,20 @@
 //! Runs: all of them, one of them, live; and starting one.
 
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::Stream;
-use futures::stream::{StreamExt, TryStreamExt, iter, unfold};
+use futures::stream::{StreamExt, TryStreamExt, iter};
 use modiolus_pipeline::{Plane, RunId};
 use serde::{Deserialize, Serialize};
-use tokio::time::sleep;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
+use super::live::{Live, Watched, watch};
 use crate::app::Console;
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure, Said};
 use crate::progress::{Progress, Summary};
 use crate::upload::receive;
-
-/// How often a watched run is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How many runs are looked at at once for a list.
 const AT_A_TIME: usize = 8;
@@ -64,50 +55,64 @@ pub(crate) async fn one(app: App, At(run): At<RunId>) -> Answer<Json<Progress>> 
 
 pub(crate) async fn progress(app: &Console, run: &RunId) -> Answer<Progress> {
     let found = app.catalogue.run(run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))?;
-    Ok(Progress::of(&found, &app.watching))
+    Ok(Progress::of(&found, &app.watching, app.works.standing(run).await))
+}
+
+impl Watched for Progress {
+    fn is_over(&self) -> bool {
+        self.is_done()
+    }
 }
 
 /// A run while it works: `progress` whenever something has changed, `done` at its end, with the same JSON as `GET`.
 #[utoipa::path(get, path = "/runs/{run}/events", tag = "runs", params(("run" = String, Path)),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = Said)))]
-pub(crate) async fn events(
-    app: App,
-    At(run): At<RunId>,
-) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+pub(crate) async fn events(app: App, At(run): At<RunId>) -> Answer<Live> {
     progress(&app, &run).await?;
-    let watch = Watch { app: app.0, run, told: String::new(), is_over: false };
-    let events = unfold(watch, |mut watch| async move { watch.next().await.map(|event| (Ok(event), watch)) });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    let app = app.0;
+    Ok(watch(app.stopping.clone(), move || {
+        let (app, run) = (app.clone(), run.clone());
+        async move { progress(&app, &run).await }
+    }))
 }
 
-struct Watch {
-    app: Arc<Console>,
-    run: RunId,
-    told: String,
-    is_over: bool,
+/// Ends a run before its end. What is done stays done; the files of the delivery are deleted. The same files uploaded again go on
+/// with it. For operators.
+#[utoipa::path(post, path = "/runs/{run}/cancel", tag = "runs", params(("run" = String, Path)),
+    responses((status = 200, body = Progress), (status = 404, body = Said),
+        (status = 409, description = "It is done already.", body = Said)))]
+pub(crate) async fn cancel(app: App, At(run): At<RunId>) -> Answer<Json<Progress>> {
+    progress(&app, &run).await?;
+    app.works.cancel(&run).await?;
+    app.catalogue.forget(&run);
+    Ok(Json(progress(&app, &run).await?))
 }
 
-impl Watch {
-    async fn next(&mut self) -> Option<Event> {
-        while !self.is_over {
-            // A run that can't be read now may be later: whoever watches sees that nothing changes.
-            if let Ok(progress) = progress(&self.app, &self.run).await {
-                self.is_over = progress.is_done();
-                let json = serde_json::to_string(&progress).unwrap_or_default();
-                if self.is_over || json != self.told {
-                    self.told.clone_from(&json);
-                    return Some(
-                        Event::default().event(if self.is_over { "done" } else { "progress" }).data(json),
-                    );
-                }
-            }
-            tokio::select! {
-                () = sleep(LOOK) => {}
-                () = self.app.stopping.cancelled() => return None,
-            }
-        }
-        None
-    }
+/// How many jobs were given up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct GivenUp {
+    jobs: usize,
+}
+
+/// Has the jobs of a run that were given up done again, and what follows from them. For operators.
+#[utoipa::path(post, path = "/runs/{run}/replay", tag = "runs", params(("run" = String, Path)),
+    responses((status = 202, body = GivenUp), (status = 404, body = Said),
+        (status = 409, description = "Nothing was given up, it is under way, or its files are gone.", body = Said)))]
+pub(crate) async fn replay(app: App, At(run): At<RunId>) -> Answer<(StatusCode, Json<GivenUp>)> {
+    progress(&app, &run).await?;
+    let jobs = app.works.replay(&run).await?;
+    app.catalogue.forget(&run);
+    Ok((StatusCode::ACCEPTED, Json(GivenUp { jobs })))
+}
+
+/// Leaves the jobs of a run that were given up as they are, and forgets what was kept to replay them. For operators.
+#[utoipa::path(post, path = "/runs/{run}/drop", tag = "runs", params(("run" = String, Path)),
+    responses((status = 200, body = GivenUp), (status = 404, body = Said),
+        (status = 409, description = "Nothing is kept of it.", body = Said)))]
+pub(crate) async fn drop_given_up(app: App, At(run): At<RunId>) -> Answer<Json<GivenUp>> {
+    progress(&app, &run).await?;
+    let jobs = app.works.drop_given_up(&run).await?;
+    Ok(Json(GivenUp { jobs }))
 }
 
 /// What a new run wants.
@@ -125,11 +130,12 @@ pub(crate) struct Started {
     run: RunId,
 }
 
-/// Starts a run of a zip of DICOM files, in any folders. Its files are deleted when the run is done; what is kept is
-/// de-identified.
+/// Starts a run of a zip of DICOM files, in any folders. Its files are deleted when the run is done, or, where jobs of it were
+/// given up, when those are dropped; what is kept is de-identified. For operators.
 #[utoipa::path(post, path = "/runs", tag = "runs", params(Wanted),
     request_body(content = Vec<u8>, content_type = "application/zip"),
-    responses((status = 202, body = Started), (status = 400, body = Said), (status = 413, body = Said)))]
+    responses((status = 202, body = Started), (status = 400, body = Said), (status = 409, body = Said),
+        (status = 413, body = Said)))]
 pub(crate) async fn start(
     app: App,
     Asked(wanted): Asked<Wanted>,
@@ -142,5 +148,6 @@ pub(crate) async fn start(
     let folder = receive(body, app.works.deliveries(), app.bounds).await?;
     let run = app.works.start(folder.path(), plane).await?;
     folder.keep();
+    app.catalogue.forget(&run);
     Ok((StatusCode::ACCEPTED, Json(Started { run })))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::StatusCode;
 use modiolus_dicom::lut::Voi;
+use modiolus_operations::models;
 use modiolus_operations::start::now;
 use modiolus_pipeline::{
     Clarity, ModelVersion, ObjectKey, PatientKey, Revision, RevisionId, RunId, SliceId, Triage,
@@ -243,7 +244,8 @@ pub(crate) async fn one(
 
 pub(crate) async fn whole(app: &Console, which: &Which, run: Option<&RunId>) -> Answer<Whole> {
     let (run, position) = find(app, which, run).await?;
-    let listed = Sayings::read(app).await?.of(&run, &run.slices[position]);
+    let mut listed = Sayings::read(app).await?.of(&run, &run.slices[position]);
+    listed.model = newest_proposal(app, which, listed.model).await?;
     let instance = instance(app, which).await?;
     let beside = |position: Option<usize>| {
         let slice = run.slices.get(position?)?;
@@ -258,6 +260,18 @@ pub(crate) async fn whole(app: &Console, which: &Which, run: Option<&RunId>) -> 
         neighbours,
         window: window(&instance),
     })
+}
+
+/// The model whose mask is proposed: the current one, as soon as it has drawn the slice, else that of the run.
+async fn newest_proposal(
+    app: &Console,
+    which: &Which,
+    of_run: Option<ModelVersion>,
+) -> Answer<Option<ModelVersion>> {
+    let Some(pointer) = models::current(&*app.store).await? else { return Ok(of_run) };
+    let key = ObjectKey::Mask(pointer.current.clone(), which.0.clone(), which.1.clone());
+    let is_drawn = app.store.length(&key).await?.is_some();
+    Ok(if is_drawn { Some(pointer.current) } else { of_run })
 }
 
 pub(crate) async fn find(app: &Console, which: &Which, run: Option<&RunId>) -> Answer<(Arc<Run>, usize)> {

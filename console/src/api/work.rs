@@ -11,7 +11,8 @@ use super::App;
 use super::slices::{Listed, Sayings};
 use crate::app::Console;
 use crate::extract::Asked;
-use crate::failure::Answer;
+use crate::failure::{Answer, Said};
+use crate::notes::Which;
 
 /// How many are given unless fewer or more are asked for.
 pub(crate) const SHOWN: usize = 50;
@@ -31,22 +32,51 @@ pub(crate) struct Next {
     reason: String,
 }
 
-/// How many.
-#[derive(Deserialize, IntoParams)]
-pub(crate) struct Wanted {
-    /// Give so many at most; otherwise 50.
-    limit: Option<usize>,
+impl Next {
+    /// Which slice it is.
+    pub(crate) fn which(self) -> Which {
+        (self.slice.patient, self.slice.slice)
+    }
 }
 
-/// The slices to annotate next: patients of whom nothing is annotated come first, and of each patient the slices with the
-/// clearest arrays. Those that people said show none are left out.
-#[utoipa::path(get, path = "/work", tag = "annotations", params(Wanted), responses((status = 200, body = [Next])))]
+/// What comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum By {
+    /// One slice of each patient, then the next of each, patients with the fewest annotated slices first; of each patient those
+    /// of which the model is least sure.
+    #[default]
+    Patient,
+    /// The slices of which the model is least sure, whosever they are.
+    Uncertainty,
+}
+
+/// How many, in which order.
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct Wanted {
+    /// Give so many at most; otherwise 50, at most 1000.
+    limit: Option<usize>,
+    /// patient or uncertainty; otherwise patient.
+    #[param(inline)]
+    by: Option<By>,
+}
+
+impl Wanted {
+    /// What comes first.
+    pub(crate) fn by(&self) -> By {
+        self.by.unwrap_or_default()
+    }
+}
+
+/// The slices to annotate next, each with the reason. Those on which people have said that they show no clear array are left out.
+#[utoipa::path(get, path = "/work", tag = "annotations", params(Wanted),
+    responses((status = 200, body = [Next]), (status = 400, body = Said)))]
 pub(crate) async fn list(app: App, Asked(wanted): Asked<Wanted>) -> Answer<Json<Vec<Next>>> {
-    Ok(Json(next(&app, wanted.limit.unwrap_or(SHOWN).min(MOST)).await?))
+    Ok(Json(next(&app, wanted.limit.unwrap_or(SHOWN).min(MOST), wanted.by()).await?))
 }
 
 /// The next ones.
-pub(crate) async fn next(app: &Console, limit: usize) -> Answer<Vec<Next>> {
+pub(crate) async fn next(app: &Console, limit: usize, by: By) -> Answer<Vec<Next>> {
     let sayings = Sayings::read(app).await?;
     let (mut open, mut seen, mut covered) = (Vec::new(), HashSet::new(), HashMap::<PatientKey, usize>::new());
     for run in app.catalogue.runs().await?.into_iter().take(RUNS) {
@@ -63,42 +93,119 @@ pub(crate) async fn next(app: &Console, limit: usize) -> Answer<Vec<Next>> {
             }
         }
     }
-    Ok(ordered(open, &covered).into_iter().take(limit).collect())
+    Ok(ordered(open, &covered, by).into_iter().take(limit).collect())
 }
 
-/// One slice of each patient, then the next of each, and so on: patients with the fewest annotated slices first.
-fn ordered(mut open: Vec<(String, Listed)>, covered: &HashMap<PatientKey, usize>) -> Vec<Next> {
-    let clear = |listed: &Listed| listed.triage == Some(Clarity::Clear);
+fn ordered(mut open: Vec<(String, Listed)>, covered: &HashMap<PatientKey, usize>, by: By) -> Vec<Next> {
+    let clear = |listed: &Listed| by == By::Patient && listed.triage == Some(Clarity::Clear);
+    let unsure = |listed: &Listed| listed.uncertainty.unwrap_or(-1.0);
     open.sort_by(|(_, a), (_, b)| {
         clear(b)
             .cmp(&clear(a))
+            .then(unsure(b).total_cmp(&unsure(a)))
             .then(b.array_score.total_cmp(&a.array_score))
             .then_with(|| a.slice.cmp(&b.slice))
     });
-    let mut turns: HashMap<PatientKey, usize> = covered.clone();
+    let mut turns: HashMap<PatientKey, usize> = HashMap::new();
     let mut next: Vec<(usize, Next)> = open
         .into_iter()
         .map(|(run, slice)| {
-            let turn = turns.entry(slice.patient.clone()).or_default();
-            *turn += 1;
-            let reason = reason(*turn - 1, &slice);
-            (*turn, Next { run, slice, reason })
+            let annotated = covered.get(&slice.patient).copied().unwrap_or_default();
+            let before = turns.entry(slice.patient.clone()).or_default();
+            let reason = reason(annotated, *before, &slice, by);
+            *before += 1;
+            (annotated + *before, Next { run, slice, reason })
         })
         .collect();
-    // Stable: within a turn the clearest stay first.
-    next.sort_by_key(|(turn, _)| *turn);
+    if by == By::Patient {
+        // Stable: within a turn the order stays.
+        next.sort_by_key(|(turn, _)| *turn);
+    }
     next.into_iter().map(|(_, next)| next).collect()
 }
 
-fn reason(before: usize, slice: &Listed) -> String {
-    let patient = match before {
-        0 => "nothing of this patient is annotated".to_owned(),
-        1 => "one slice of this patient comes before".to_owned(),
-        n => format!("{n} slices of this patient come before"),
+/// Why a slice comes where it does: how many of its patient are annotated and how many stand before it here, and how sure people and
+/// the model are.
+fn reason(annotated: usize, before: usize, slice: &Listed, by: By) -> String {
+    let sure = match (slice.triage, slice.uncertainty) {
+        (Some(Clarity::Clear), _) => "people say that the array is clear".to_owned(),
+        (Some(Clarity::Unsure), _) => "people are unsure".to_owned(),
+        (_, Some(uncertainty)) => format!("the model is unsure by {:.0} %", 100.0 * uncertainty),
+        _ => format!("array score {:.2}", slice.array_score),
     };
-    match slice.triage {
-        Some(Clarity::Clear) => format!("{patient}; people say that the array is clear"),
-        Some(Clarity::Unsure) => format!("{patient}; people are unsure"),
-        _ => format!("{patient}; array score {:.2}", slice.array_score),
+    if by == By::Uncertainty {
+        return sure;
+    }
+    let patient = match (annotated, before) {
+        (0, 0) => "nothing of this patient is annotated".to_owned(),
+        (0, n) => format!("nothing of this patient is annotated; {} of it before", slices(n)),
+        (n, 0) => format!("{} of this patient annotated", slices(n)),
+        (n, m) => format!("{} of this patient annotated; {} of it before", slices(n), slices(m)),
+    };
+    format!("{patient}; {sure}")
+}
+
+fn slices(number: usize) -> String {
+    match number {
+        1 => "one slice".to_owned(),
+        n => format!("{n} slices"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(
+        patient: &str,
+        slice: &str,
+        uncertainty: Option<f64>,
+        triage: Option<Clarity>,
+    ) -> (String, Listed) {
+        let listed = Listed {
+            patient: patient.parse().unwrap(),
+            slice: slice.parse().unwrap(),
+            name: slice.to_owned(),
+            rows: 4,
+            columns: 4,
+            spacing_mm: None,
+            array_score: 0.5,
+            electrode_px: None,
+            model: None,
+            uncertainty,
+            triage,
+            annotation: None,
+        };
+        ("r-1".to_owned(), listed)
+    }
+
+    fn order(by: By) -> Vec<(String, String)> {
+        let open = vec![
+            open("P-1", "s-1", Some(0.9), None),
+            open("P-1", "s-2", Some(0.8), None),
+            open("P-2", "s-3", Some(0.3), None),
+            open("P-2", "s-4", Some(0.1), Some(Clarity::Clear)),
+            open("P-3", "s-5", None, None),
+        ];
+        let covered = HashMap::from([("P-1".parse().unwrap(), 2)]);
+        ordered(open, &covered, by).into_iter().map(|next| (next.slice.name, next.reason)).collect()
+    }
+
+    #[test]
+    fn patients_of_whom_nothing_is_annotated_come_first_and_what_is_clear_before_what_is_unsure() {
+        let order = order(By::Patient);
+        let names: Vec<&str> = order.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["s-4", "s-5", "s-3", "s-1", "s-2"]);
+        assert_eq!(order[0].1, "nothing of this patient is annotated; people say that the array is clear");
+        assert_eq!(order[3].1, "2 slices of this patient annotated; the model is unsure by 90 %");
+        assert!(order[4].1.contains("one slice of it before"), "{}", order[4].1);
+    }
+
+    #[test]
+    fn by_uncertainty_the_least_sure_come_first_whosever_they_are() {
+        let order = order(By::Uncertainty);
+        let names: Vec<&str> = order.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["s-1", "s-2", "s-3", "s-4", "s-5"]);
+        assert_eq!(order[1].1, "the model is unsure by 80 %");
     }
 }

@@ -1,8 +1,9 @@
 //! A cluster: deliveries go into its store, jobs into its queues, and other programs do them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,21 +11,27 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use modiolus_broker::Broker;
 use modiolus_operations::chunks;
+use modiolus_operations::dead::{self, Fate};
 use modiolus_operations::labelled::Labels;
-use modiolus_operations::retraining::Base;
+use modiolus_operations::retraining::{Base, Retraining, newest};
 use modiolus_operations::start::{Ready, start};
 use modiolus_operations::upload::{foreseen, upload};
 use modiolus_pipeline::job::ingest::Delivery;
-use modiolus_pipeline::job::preprocess::PreprocessJob;
+use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::job::{SliceRef, Wanted};
-use modiolus_pipeline::{Digest, Message, ModelVersion, Plan, Plane, RunId};
-use modiolus_runtime::{CancellationToken, Joins};
+use modiolus_pipeline::{Digest, Message, ModelVersion, Plan, Plane, RunId, TrainingId};
+use modiolus_runtime::{CancellationToken, Joins, Notice};
 use modiolus_store::ObjectStore;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use super::delivery::{self, SCANS};
-use super::{Works, drawing};
+use super::heard::Heard;
+use super::training::{prepare, under_way};
+use super::{Course, Refused, Standing, Works, cancelled, drawing, learning};
+
+/// Of how many runs and trainings is remembered what was heard.
+const HEARD: usize = 64;
 
 /// How long to wait after the store or the broker failed.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -48,6 +55,8 @@ struct Inner {
     turn: Semaphore,
     /// An annotation's job could not be published.
     late: Notify,
+    retraining: Retraining,
+    heard: Mutex<HashMap<RunId, Heard>>,
 }
 
 impl Cluster {
@@ -66,7 +75,8 @@ impl Cluster {
         let said = || format!("{} can't be made: console.deliveries names another", deliveries.display());
         fs::create_dir_all(deliveries).with_context(said)?;
         let (turn, late) = (Semaphore::new(1), Notify::new());
-        let inner = Inner { store, broker, joins, shipped, stop, turn, late };
+        let (retraining, heard) = (Retraining::new(store.clone()), Mutex::default());
+        let inner = Inner { store, broker, joins, shipped, stop, turn, late, retraining, heard };
         Ok(Self { inner: Arc::new(inner), deliveries: deliveries.to_owned() })
     }
 
@@ -81,8 +91,9 @@ impl Cluster {
         for (folder, wanted) in interrupted {
             self.spawn(folder, wanted);
         }
-        let inner = self.inner.clone();
+        let (inner, listening) = (self.inner.clone(), self.inner.clone());
         tokio::spawn(async move { inner.catch_up().await });
+        tokio::spawn(async move { listening.listen().await });
         Ok(count)
     }
 
@@ -115,10 +126,28 @@ impl Works for Cluster {
         Ok(ready.run)
     }
 
-    /// Where the broker can't be reached, the job follows as soon as it can.
-    async fn learn_from(&self, slice: SliceRef, annotation: Digest) -> Result<()> {
-        if let Err(error) = self.inner.learn_from(slice, annotation).await {
-            tracing::warn!("an annotation becomes a sample later: {error:#}");
+    async fn cancel(&self, run: &RunId) -> Result<()> {
+        cancelled(self.inner.joins.cancel(run).await?)
+    }
+
+    async fn replay(&self, run: &RunId) -> Result<usize> {
+        self.inner.settle(run, Fate::Replay).await
+    }
+
+    async fn drop_given_up(&self, run: &RunId) -> Result<usize> {
+        self.inner.settle(run, Fate::Drop).await
+    }
+
+    /// Whether there are dead letters of it, only a look at all of them would tell.
+    async fn standing(&self, run: &RunId) -> Standing {
+        let Heard { tried_again, .. } = self.inner.heard(run);
+        Standing { tried_again, can_replay: true, ..Standing::default() }
+    }
+
+    /// Where the broker can't be reached, the jobs follow as soon as they can.
+    async fn learn_from(&self, drawn: Vec<(SliceRef, Digest)>) -> Result<()> {
+        if let Err(error) = self.inner.publish(learning(drawn)).await {
+            tracing::warn!("annotations become samples later: {error:#}");
             self.inner.late.notify_one();
         }
         Ok(())
@@ -126,6 +155,27 @@ impl Works for Cluster {
 
     async fn draw(&self, slices: Vec<SliceRef>, model: ModelVersion) -> Result<()> {
         self.inner.publish(drawing(&slices, &model)).await
+    }
+
+    async fn retrain(&self, course: Course, why: String) -> Result<TrainingId> {
+        let Inner { store, broker, joins, retraining, shipped, .. } = &*self.inner;
+        if let Some(last) = newest(&**store).await?
+            && joins.outcome(&last.first.training.as_run()).await?.is_none()
+        {
+            return Err(under_way(last.first.training));
+        }
+        let prepared = prepare(&**store, joins, retraining, shipped, (course, why)).await?;
+        prepared.begin(&**store, &**broker, joins).await?;
+        Ok(prepared.training.first.training)
+    }
+
+    /// The worker's configuration says.
+    fn retrains_after(&self) -> Option<usize> {
+        None
+    }
+
+    async fn heard(&self, training: &TrainingId) -> Vec<EpochMetrics> {
+        self.inner.heard(&training.as_run()).epochs
     }
 }
 
@@ -158,8 +208,47 @@ impl Inner {
         Ok(run)
     }
 
-    async fn learn_from(&self, slice: SliceRef, annotation: Digest) -> Result<()> {
-        self.publish(vec![Message::new(&PreprocessJob::Annotation { slice, annotation })]).await
+    /// Settles the dead letters of a run; how many jobs' they were.
+    async fn settle(&self, run: &RunId, fate: Fate) -> Result<usize> {
+        match dead::settle(&*self.broker, &*self.store, run, fate).await? {
+            0 => Err(Refused::error("there is no dead letter of it")),
+            jobs => Ok(jobs),
+        }
+    }
+
+    /// Listens to what the workers tell. What is missed meanwhile is in the store when its job has ended.
+    async fn listen(&self) {
+        loop {
+            let heard = tokio::select! {
+                () = self.stop.cancelled() => return,
+                heard = self.hear() => heard,
+            };
+            if let Err(error) = heard {
+                tracing::warn!("the workers' events can't be heard now: {error:#}");
+            }
+            tokio::select! { () = self.stop.cancelled() => return, () = sleep(PAUSE) => {} }
+        }
+    }
+
+    async fn hear(&self) -> Result<()> {
+        let mut events = self.broker.events().await?;
+        while let Some(event) = events.next().await {
+            let Some(Notice::Progress(event)) = Notice::decode(&event) else { continue };
+            let mut all = self.lock_heard();
+            if all.len() >= HEARD && !all.contains_key(&event.scope.run) {
+                all.clear();
+            }
+            all.entry(event.scope.run).or_default().hear(event.progress);
+        }
+        Ok(())
+    }
+
+    fn heard(&self, run: &RunId) -> Heard {
+        self.lock_heard().get(run).cloned().unwrap_or_default()
+    }
+
+    fn lock_heard(&self) -> MutexGuard<'_, HashMap<RunId, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes the jobs of annotations that nobody has published: at the start, and after a failure.
@@ -182,8 +271,8 @@ impl Inner {
     }
 
     async fn publish_unlearned(&self, labels: &Labels) -> Result<()> {
-        for (slice, annotation) in labels.unlearned().await? {
-            self.learn_from(slice, annotation).await?;
+        for drawn in labels.unlearned().await? {
+            self.publish(learning(vec![drawn])).await?;
         }
         Ok(())
     }

@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use modiolus_operations::walk;
 use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::ingest::ListedFile;
+
+use super::Refused;
 
 /// Where a delivery's files lie in its folder.
 pub(crate) const SCANS: &str = "scans";
@@ -43,7 +45,7 @@ pub(super) async fn walked(folder: &Path) -> Result<Vec<ListedFile>> {
     let scans = folder.join(SCANS);
     let walked = tokio::task::spawn_blocking(move || walk::walk(&scans, Path::new(""))).await??;
     if walked.is_empty() {
-        bail!("there are no files in it");
+        return Err(Refused::error("there are no files in it: choose the folder with the scans"));
     }
     Ok(walked)
 }

@@ -1,28 +1,33 @@
-//! One machine: every stage in this process, one run after another.
+//! One machine: every stage in this process, one run or training after another.
+
+mod standings;
+mod tasks;
+mod trainings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
+use modiolus_operations::models;
 use modiolus_operations::network::Network;
 use modiolus_operations::place::Place;
-use modiolus_operations::start::Ready;
-use modiolus_operations::{chunks, models};
-use modiolus_pipeline::job::ingest::Delivery;
-use modiolus_pipeline::job::preprocess::PreprocessJob;
+use modiolus_operations::retraining::Retraining;
+use modiolus_operations::runs::forget_given_up;
+use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::job::{SliceRef, Wanted};
-use modiolus_pipeline::{Digest, Message, ModelVersion, Plane, RunId, Secret};
+use modiolus_pipeline::{Digest, ModelVersion, Plane, RunId, Secret, TrainingId};
 use modiolus_preprocess::PreprocessStage;
-use modiolus_runtime::{CancellationToken, House, HouseError};
+use modiolus_runtime::{CancellationToken, House};
 use modiolus_store::{FolderStore, ObjectStore};
 use tokio::sync::Semaphore;
 
-use super::delivery::{self, SCANS};
-use super::{Works, drawing};
+use super::{Course, Refused, Standing, Works, delivery, drawing, learning};
+use standings::Standings;
+use tasks::Task;
 
 /// Where deliveries are unpacked, in the store's folder.
 const DELIVERIES: &str = "deliveries";
@@ -41,26 +46,39 @@ struct Inner {
     network: &'static dyn Network,
     jobs: usize,
     stop: CancellationToken,
-    /// One run at a time: each takes all cores.
+    /// One run or training at a time: each takes all cores.
     turn: Semaphore,
+    standings: Standings,
+    retraining: Retraining,
+    /// After how many new masks a training starts by itself.
+    retrain_after: Option<usize>,
 }
 
 impl Machine {
-    /// This machine, over the store in its place; stops when it is told.
+    /// This machine, over the store in its place; stops when it is told. A training starts by itself after so many new masks.
     ///
     /// # Errors
     /// When the store's folder or its key can't be read or made.
-    pub fn new(place: Place, network: &'static dyn Network, stop: CancellationToken) -> Result<Self> {
+    pub fn new(
+        place: Place,
+        network: &'static dyn Network,
+        retrain_after: Option<usize>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
         let deliveries = place.folder().join(DELIVERIES);
         fs::create_dir_all(&deliveries).with_context(|| format!("{} can't be made", deliveries.display()))?;
+        let store = Arc::new(FolderStore::new(place.folder())?);
         let inner = Inner {
-            store: Arc::new(FolderStore::new(place.folder())?),
+            retraining: Retraining::new(store.clone()),
+            store,
             secret: place.secret(None)?,
             place,
             network,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             stop,
             turn: Semaphore::new(1),
+            standings: Standings::default(),
+            retrain_after,
         };
         Ok(Self { inner: Arc::new(inner), deliveries })
     }
@@ -70,27 +88,25 @@ impl Machine {
         self.inner.store.clone()
     }
 
-    /// Goes on with the runs that were interrupted; how many there are.
+    /// Goes on with the runs and trainings that were interrupted; how many there are.
     ///
     /// # Errors
-    /// When their folders can't be read.
+    /// When their folders or the store can't be read.
     pub async fn go_on(&self) -> Result<usize> {
-        let interrupted = delivery::interrupted(&self.deliveries)?;
-        let count = interrupted.len();
-        for (folder, wanted) in interrupted {
-            self.spawn(self.inner.ready(&folder, wanted).await?, folder);
+        let mut interrupted = 0;
+        for (folder, wanted) in delivery::interrupted(&self.deliveries)? {
+            let task = Task::of_delivery(&*self.inner.store, folder, wanted).await?;
+            interrupted += usize::from(self.inner.take_up(task).await?);
         }
-        Ok(count)
+        for task in self.inner.unfinished_trainings().await? {
+            interrupted += usize::from(self.inner.take_up(task).await?);
+        }
+        Ok(interrupted)
     }
 
-    /// Waits until no run is under way: those that were told to stop have handed back what they had.
+    /// Waits until nothing is under way: those that were told to stop have handed back what they had.
     pub async fn rest(&self) {
         let _ = self.inner.turn.acquire().await;
-    }
-
-    fn spawn(&self, ready: Ready, folder: PathBuf) {
-        let inner = self.inner.clone();
-        tokio::spawn(async move { inner.work(ready, &folder).await });
     }
 }
 
@@ -104,63 +120,89 @@ impl Works for Machine {
         let model = models::choose(&*self.inner.store, None, self.inner.network).await?;
         let wanted = Wanted { plane, model: Some(model.version) };
         delivery::want(folder, &wanted)?;
-        let ready = self.inner.ready(folder, wanted).await?;
-        let run = ready.run.clone();
-        self.spawn(ready, folder.to_owned());
+        let task = Task::of_delivery(&*self.inner.store, folder.to_owned(), wanted).await?;
+        let run = task.run.clone();
+        if self.inner.standings.is_under_way(&run) {
+            // The same files: they are looked at already.
+            delivery::remove(folder);
+            return Ok(run);
+        }
+        forget_given_up(&*self.inner.store, &run).await?;
+        self.inner.begin(task).await?;
         Ok(run)
     }
 
-    async fn learn_from(&self, slice: SliceRef, annotation: Digest) -> Result<()> {
-        let first = vec![Message::new(&PreprocessJob::Annotation { slice, annotation })];
-        let (run, manifest) = chunks::run_of(&first);
-        let house = House::new(self.inner.store.clone()).with(PreprocessStage, 1);
-        house.stopped_by(self.inner.stop.clone()).run(&run, &manifest, first, |_| ()).await?;
+    async fn cancel(&self, run: &RunId) -> Result<()> {
+        self.inner.cancel(run).await
+    }
+
+    async fn replay(&self, run: &RunId) -> Result<usize> {
+        let Some(task) = self.inner.standings.to_replay(run) else {
+            return Err(match self.inner.standings.is_under_way(run) {
+                true => Refused::error("it is under way: wait for its end, or cancel it first"),
+                false => Refused::error(
+                    "what its jobs need is not here any more. Upload the same files again: what is done is not done again",
+                ),
+            });
+        };
+        let given_up = forget_given_up(&*self.inner.store, run).await?;
+        self.inner.enqueue(task);
+        Ok(given_up)
+    }
+
+    async fn drop_given_up(&self, run: &RunId) -> Result<usize> {
+        match self.inner.standings.forget_over(run) {
+            Some((task, given_up)) => {
+                task.remove_files();
+                Ok(given_up)
+            }
+            None => Err(Refused::error("nothing of it is kept that could be dropped")),
+        }
+    }
+
+    async fn standing(&self, run: &RunId) -> Standing {
+        self.inner.standings.of(run)
+    }
+
+    async fn learn_from(&self, drawn: Vec<(SliceRef, Digest)>) -> Result<()> {
+        let task = Task::of_messages(learning(drawn));
+        forget_given_up(&*self.inner.store, &task.run).await?;
+        let house = House::new(self.inner.store.clone()).with(PreprocessStage, self.inner.jobs);
+        let house = house.stopped_by(self.inner.stop.clone());
+        let outcome = house.run(&task.run, &task.manifest, task.first, |_| ()).await?;
+        if let Some(failed) = outcome.failed.first() {
+            bail!("{}", failed.message);
+        }
+        self.inner.look_whether_due();
         Ok(())
     }
 
     async fn draw(&self, slices: Vec<SliceRef>, model: ModelVersion) -> Result<()> {
-        let first = drawing(&slices, &model);
-        let (run, manifest) = chunks::run_of(&first);
-        let inner = self.inner.clone();
-        tokio::spawn(async move {
-            let Ok(_turn) = inner.turn.acquire().await else { return };
-            let house = House::new(inner.store.clone()).with(PreprocessStage, inner.jobs);
-            let house = inner.network.with_infer(house, inner.jobs).stopped_by(inner.stop.clone());
-            if let Err(error) = house.run(&run, &manifest, first, |_| ()).await {
-                tracing::warn!(%run, "masks could not be drawn: {error}");
-            }
-        });
+        self.inner.enqueue(Arc::new(Task::of_messages(drawing(&slices, &model))));
         Ok(())
+    }
+
+    async fn retrain(&self, course: Course, why: String) -> Result<TrainingId> {
+        self.inner.retrain(course, why).await
+    }
+
+    fn retrains_after(&self) -> Option<usize> {
+        self.inner.retrain_after
+    }
+
+    async fn heard(&self, training: &TrainingId) -> Vec<EpochMetrics> {
+        self.inner.standings.heard(&training.as_run())
     }
 }
 
 impl Inner {
-    /// Writes down what a run is, so that it is listed while it waits for its turn.
-    async fn ready(&self, folder: &Path, wanted: Wanted) -> Result<Ready> {
-        let ready = Ready::new(delivery::walked(folder).await?, wanted, Delivery::InPlace, None);
-        ready.note(&*self.store).await?;
-        Ok(ready)
-    }
-
-    async fn work(&self, ready: Ready, folder: &Path) {
-        let Ok(_turn) = self.turn.acquire().await else { return };
-        let run = ready.run.clone();
-        match self.run(ready, folder).await {
-            // Its files have identity inside, and what was kept of them is in the store.
-            Ok(()) => delivery::remove(folder),
-            Err(error) if error.is::<HouseError>() => tracing::warn!(%run, "{error:#}"),
-            Err(error) => tracing::error!(%run, "the run failed: {error:#}"),
-        }
-    }
-
-    async fn run(&self, ready: Ready, folder: &Path) -> Result<()> {
-        let store = FolderStore::new(self.place.folder())?.with_scans(&folder.join(SCANS))?;
-        let house = House::new(Arc::new(store))
+    /// A house over a store, with all stages.
+    fn house(&self, store: Arc<dyn ObjectStore>) -> House {
+        let house = House::new(store)
             .with(IngestStage, self.jobs)
             .with(FilterStage::new(&self.secret), self.jobs)
             .with(PreprocessStage, self.jobs);
-        let house = self.network.with_infer(house, self.jobs).stopped_by(self.stop.clone());
-        house.run(&ready.run, &ready.manifest, ready.first, |_| ()).await?;
-        Ok(())
+        let house = self.network.with_train(self.network.with_infer(house, self.jobs));
+        house.stopped_by(self.stop.clone())
     }
 }

@@ -6,8 +6,15 @@ import zipfile
 import pytest
 from playwright.sync_api import expect
 
-from conftest import Server, modiolus
+from conftest import SHOTS
 from console_pages import SlicePage, WallPage
+from serving import Server, modiolus
+from test_accessibility import violations
+
+
+# Some epochs on a machine that does other things, too.
+TRAINING_MS = 300_000
+BOTH_ARE_DRAWN = "async (path) => (await (await fetch(`/api/v1/${path}`)).json()).slices.length === 2"
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def scans(tmp_path):
     return tmp_path / "scans"
 
 
-def test_from_a_folder_of_scans_to_a_corrected_mask(page, empty_server, scans, shot):
+def test_from_a_folder_of_scans_to_a_model_that_has_learned(page, empty_server, scans, shot):
     page.goto(f"{empty_server.url}/runs")
     shot(page, "story-1-empty")
     page.locator("#folder").set_input_files(scans)
@@ -59,6 +66,69 @@ def test_from_a_folder_of_scans_to_a_corrected_mask(page, empty_server, scans, s
     page.goto(f"{empty_server.url}/runs")
     expect(page.locator("#runs tbody tr")).to_have_count(1)
     shot(page, "story-5-runs")
+
+    accept_one_of_another_patient(page, empty_server, run, first)
+    page.on("dialog", lambda dialog: dialog.accept())
+    old, new = retrain(page, empty_server, shot)
+    see_the_new_mask_beside_the_old(page, empty_server, shot, first, old, new)
+    roll_back(page, empty_server, shot, old)
+
+
+def accept_one_of_another_patient(page, server, run, first):
+    """With two patients annotated, one of them can be held out."""
+    slices = server.get(f"runs/{run}/slices")["slices"]
+    other = SlicePage(page, server, run, next(one for one in slices if one["patient"] != first["patient"])).open()
+    other.press("Enter")
+    other.badge("Accepted")
+
+
+def retrain(page, server, shot):
+    page.goto(f"{server.url}/models")
+    expect(page.get_by_text("2 slices have new masks")).to_be_visible()
+    shot(page, "story-6-before-the-training")
+    page.locator("#epochs").fill("3")
+    page.get_by_role("button", name="Retrain now").click()
+    expect(page.locator("#training")).to_contain_text("asked for it")
+    expect(page.locator("#numbers")).to_contain_text("1 of 3 epochs: loss", timeout=TRAINING_MS)
+    expect(page.locator("figure.chart")).to_have_count(2)
+    shot(page, "story-7-training")
+    expect(page.locator("#state")).to_have_text("done", timeout=TRAINING_MS)
+    # The page was loaded again: what came of it stands in words.
+    expect(page.locator("#training")).to_contain_text("promoted")
+    expect(page.locator("figure.chart")).to_have_count(2)
+    shot(page, "story-8-trained")
+    assert violations(page) == {}
+    training = server.get("trainings")["trainings"][0]
+    new = training["model"]
+    old = next(one["version"] for one in server.get("models") if one["version"] != new)
+    if not training["promoted"]:
+        page.get_by_role("row", name=new).get_by_role("button", name="Make it current").click()
+    expect(page.get_by_role("row", name=new).locator(".badge.current")).to_be_visible()
+    return old, new
+
+
+def see_the_new_mask_beside_the_old(page, server, shot, first, old, new):
+    page.goto(f"{server.url}/models/{new}?with={old}")
+    expect(page.locator("figure.chart")).to_have_count(2)
+    pairs = page.locator(".pairs figure")
+    # The new model is drawing what was annotated: look again until both are there.
+    page.wait_for_function(BOTH_ARE_DRAWN, arg=f"models/{new}/comparison?with={old}", polling=500, timeout=TRAINING_MS)
+    page.reload()
+    expect(pairs).to_have_count(2)
+    page.locator(".pairs").scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.pairs img')].every((one) => one.complete && one.naturalWidth > 0)")
+    shot(page, "story-9-before-and-after")
+    page.screenshot(path=SHOTS / "story-9-whole.png", full_page=True)
+    masks = [server.get(f"slices/{first['patient']}/{first['slice']}/mask.png?model={model}") for model in (old, new)]
+    assert masks[0] != masks[1]
+    assert server.get(f"slices/{first['patient']}/{first['slice']}")["model"] == new, "its masks are the next proposals"
+
+
+def roll_back(page, server, shot, old):
+    page.goto(f"{server.url}/models")
+    page.get_by_role("button", name="Go back to the model before").click()
+    expect(page.get_by_role("row", name=old).locator(".badge.current")).to_be_visible()
+    shot(page, "story-10-rolled-back")
 
 
 def correct(slice_page):

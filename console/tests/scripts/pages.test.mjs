@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { path, query } from "../../assets/api.js";
+import { corners, series } from "../../assets/chart.js";
 import { sheetSize } from "../../assets/contact-sheet.js";
+import { summary } from "../../assets/import.js";
 import { inSight, layout, moved, placeOf } from "../../assets/grid.js";
 import { belongsTo, nameOf } from "../../assets/keys.js";
+import { duration } from "../../assets/words.js";
 
 test("of a wall of any length only the tiles in sight are made", () => {
   for (const count of [0, 1, 7, 2_000, 66_000]) {
@@ -62,4 +65,29 @@ test("a field keeps its keys, a slider only its arrows, a button only what press
 test("paths and queries are escaped, and empty values are left out", () => {
   assert.equal(path("slices", "a/b", "c d"), "slices/a%2Fb/c%20d");
   assert.equal(query({ run: "r&1", patient: null, triage: "", offset: 0 }), "?run=r%261&offset=0");
+});
+
+test("a curve fills its box: the first epoch on the left, the highest value at the top", () => {
+  const box = { count: 3, low: 0, high: 2, width: 300, height: 100 };
+  assert.equal(corners([2, 1, 0], box), "0,0 150,50 300,100");
+  assert.equal(corners([2, 1], box), "0,0 150,50", "epochs to come leave room");
+  assert.equal(corners([5, -1], box), "0,0 150,100", "what is outside stays at the edge");
+});
+
+test("a training's charts say whether it was judged on pictures that it had not seen", () => {
+  const epoch = (loss, held_out) => ({ loss, judged_loss: 2 * loss, iou: 0.5, dice: 0.6, held_out });
+  const [loss, overlap] = series([epoch(0.5, true), epoch(0.25, true)]);
+  assert.deepEqual([loss.high, loss.curves[0].values, loss.curves[1].name], [1, [0.5, 0.25], "held-out"]);
+  assert.deepEqual([overlap.low, overlap.high, overlap.curves.map(({ name }) => name)], [0, 1, ["IoU", "Dice"]]);
+  assert.equal(series([epoch(1, false)])[0].curves[1].name, "training pictures");
+});
+
+test("what came of an import is a sentence", () => {
+  assert.equal(summary({ accepted: 1, refused: 0 }), "1 mask imported.");
+  assert.equal(summary({ accepted: 2, refused: 1 }), "2 masks imported, 1 file not taken.");
+  assert.match(summary({ accepted: 0, refused: 0 }), /no labelme file/);
+});
+
+test("lengths of time are short", () => {
+  assert.deepEqual([5.4, 600, 7200].map(duration), ["5 s", "10 min", "2.0 h"]);
 });
