@@ -99,6 +99,13 @@ mod tests {
     }
 
     #[test]
+    fn no_worker_learns_who_may_log_in() {
+        let may = |member: &Member| member.rights(Bucket::Console) != Rights::default();
+        let names: Vec<_> = Member::all().filter(may).map(Member::name).collect();
+        assert_eq!(names, ["operator", "init"]);
+    }
+
+    #[test]
     fn whoever_learns_a_secret_of_the_pseudonyms_may_open_incoming_too() {
         for member in Member::all().filter(|member| member.knows_the_pseudonyms_key()) {
             assert!(member.rights(Bucket::Incoming).read, "{}", member.name());

@@ -118,6 +118,19 @@ plain_name!(
     "revision id"
 );
 
+plain_name!(
+    /// One part of the audit log: when it was written, and by which process.
+    BatchId,
+    "audit batch id"
+);
+
+impl BatchId {
+    /// The one that `writer` wrote at this time (in milliseconds since 1970); in order of time by its bytes.
+    pub fn new(at_ms: u64, writer: &str) -> Self {
+        Self(format!("{at_ms:013}-{writer}"))
+    }
+}
+
 impl RevisionId {
     /// The one with this number and this content.
     pub fn new(number: u32, content: &Digest) -> Self {

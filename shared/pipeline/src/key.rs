@@ -6,7 +6,8 @@
 use std::fmt;
 
 use crate::{
-    Digest, JobId, ModelVersion, PatientKey, PlanId, RevisionId, RunId, SliceId, StageName, TrainingId,
+    AccountName, BatchId, Day, Digest, JobId, ModelVersion, PatientKey, PlanId, RevisionId, RunId, SliceId,
+    StageName, TrainingId,
 };
 
 /// Who may see an object.
@@ -24,12 +25,14 @@ pub enum Bucket {
     Results,
     /// Manifests, markers, verdicts.
     Runs,
+    /// Who gets into the review page, and what they did there. The console and the operator.
+    Console,
 }
 
 impl Bucket {
     /// All buckets.
-    pub const ALL: [Self; 6] =
-        [Self::Incoming, Self::Scans, Self::Datasets, Self::Models, Self::Results, Self::Runs];
+    pub const ALL: [Self; 7] =
+        [Self::Incoming, Self::Scans, Self::Datasets, Self::Models, Self::Results, Self::Runs, Self::Console];
 
     /// The bucket's name.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Bucket {
             Self::Models => "models",
             Self::Results => "results",
             Self::Runs => "runs",
+            Self::Console => "console",
         }
     }
 }
@@ -131,6 +135,12 @@ pub enum ObjectKey {
     RunUnfinished(RunId),
     /// A run that somebody has cancelled. While it is there, none of the run's jobs is begun.
     RunCancelled(RunId),
+    /// Somebody who may log in to the review page (JSON).
+    Account(AccountName),
+    /// Somebody who has logged in (JSON), named by the digest of what their browser keeps.
+    Session(Digest),
+    /// What people saw and changed on the review page within some seconds of a day (JSON).
+    Audit(Day, BatchId),
 }
 
 impl ObjectKey {
@@ -164,6 +174,7 @@ impl ObjectKey {
             | Self::RunDone(_)
             | Self::RunUnfinished(_)
             | Self::RunCancelled(_) => Bucket::Runs,
+            Self::Account(_) | Self::Session(_) | Self::Audit(..) => Bucket::Console,
         }
     }
 
@@ -206,6 +217,9 @@ impl ObjectKey {
             Self::RunDone(run) => format!("{run}/done.json"),
             Self::RunUnfinished(run) => format!("{UNFINISHED_PREFIX}{run}"),
             Self::RunCancelled(run) => format!("{run}/cancelled"),
+            Self::Account(name) => format!("{ACCOUNTS_PREFIX}{name}.json"),
+            Self::Session(digest) => format!("{SESSIONS_PREFIX}{digest}.json"),
+            Self::Audit(day, batch) => format!("{}{batch}.json", audit_prefix(*day)),
         }
     }
 }
@@ -230,6 +244,17 @@ pub const MODELS_PREFIX: &str = "versions/";
 
 /// Where the names of unfinished runs lie in `runs`; no object of a run starts so, whatever the run is called.
 pub const UNFINISHED_PREFIX: &str = "unfinished/runs/";
+
+/// Where the accounts lie in `console`.
+pub const ACCOUNTS_PREFIX: &str = "accounts/";
+
+/// Where the sessions lie in `console`.
+pub const SESSIONS_PREFIX: &str = "sessions/";
+
+/// Where a day's part of the audit log lies in `console`.
+pub fn audit_prefix(day: Day) -> String {
+    format!("audit/{day}/")
+}
 
 /// Where the markers of a run lie in `runs`.
 pub fn run_markers_prefix(run: &RunId) -> String {

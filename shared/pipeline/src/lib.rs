@@ -8,6 +8,8 @@
 //!
 //! There is no input or output here, nothing asynchronous, no clock and no randomness.
 
+pub mod account;
+pub mod day;
 pub mod digest;
 pub mod error;
 pub mod id;
@@ -24,9 +26,13 @@ pub mod stage;
 pub mod topology;
 pub mod verdict;
 
+pub use account::AccountName;
+pub use day::Day;
 pub use digest::Digest;
 pub use error::{ErrorClass, StageError};
-pub use id::{JobId, ModelVersion, PatientKey, PlanId, RevisionId, RunId, Secret, SliceId, TrainingId};
+pub use id::{
+    BatchId, JobId, ModelVersion, PatientKey, PlanId, RevisionId, RunId, Secret, SliceId, TrainingId,
+};
 pub use join::{Manifest, Marker, Outcome};
 pub use key::{Bucket, ObjectKey};
 pub use message::{Envelope, Job, Message, Scope};
