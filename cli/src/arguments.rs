@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use modiolus_pipeline::{ModelVersion, Plane};
+use modiolus_console::Role;
+use modiolus_console::access::{HeaderName, Network, Origin};
+use modiolus_pipeline::{AccountName, ModelVersion, Plane};
 
 use crate::cluster::arguments::{At, ClusterCommand};
 
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Models(Models),
     /// The review page: runs, slices, masks and models in a browser
     Serve(Serve),
+    /// Who may log in to the review page
+    Users(Users),
     #[command(flatten)]
     Cluster(ClusterCommand),
 }
@@ -223,9 +227,12 @@ pub(crate) struct Evaluate {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: modiolus serve --store result/.modiolus\n\n\
-    Nobody is asked who they are, so only this machine is served. What is uploaded is deleted when its run is done; what is\n\
-    kept is de-identified. One program at a time works in a store.")]
+#[command(after_help = "Example: modiolus serve --store result/.modiolus\n         \
+    modiolus serve --listen 0.0.0.0:8080 --origin https://review.example.org --proxy 10.0.0.5\n\n\
+    On 127.0.0.1 nobody is asked who they are, until the store has an account (`modiolus users add`) or --accounts is given. Other\n\
+    machines are served only with accounts, and a browser keeps their cookies only over https: put a proxy with a certificate in\n\
+    front, which passes on the header Host. With --proxy-header people who have logged in with the proxy need no account.\n\n\
+    What is uploaded is deleted when its run is done; what is kept is de-identified. One program at a time works in a store.")]
 pub(crate) struct Serve {
     /// The store: the output of a run or its .modiolus; a new one is made
     #[arg(long, value_name = "DIR", default_value = ".modiolus")]
@@ -236,6 +243,82 @@ pub(crate) struct Serve {
     /// Start a training by itself when so many slices have new masks; otherwise only people start one
     #[arg(long, value_name = "MASKS")]
     pub(crate) retrain_after: Option<NonZeroUsize>,
+    /// Ask people to log in, even while the store has no account yet
+    #[arg(long)]
+    pub(crate) accounts: bool,
+    /// Where people open the page, as https://review.example.org; requests for another name are refused
+    #[arg(long, value_name = "URL")]
+    pub(crate) origin: Option<Origin>,
+    /// A reverse proxy, or a network of them: believed when it says for which address (X-Forwarded-For) and whom it asks
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy: Vec<Network>,
+    /// The header in which a proxy names who has logged in with it, as X-Forwarded-User
+    #[arg(long, value_name = "HEADER", requires = "proxy")]
+    pub(crate) proxy_header: Option<HeaderName>,
+    /// What somebody may do whom a proxy names and who has no account: viewer, annotator or operator
+    #[arg(long, value_name = "ROLE", default_value = "viewer", requires = "proxy_header")]
+    pub(crate) proxy_role: Role,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: modiolus users add ada --role operator --store result/.modiolus\n\n\
+    A viewer looks, an annotator says what is on slices, an operator starts runs and trainings and chooses the model.")]
+pub(crate) struct Users {
+    #[command(subcommand)]
+    pub(crate) action: UsersAction,
+    /// The store
+    #[arg(long, value_name = "DIR", default_value = ".modiolus", global = true)]
+    pub(crate) store: PathBuf,
+    /// The store of the cluster that the configuration names, instead of a folder
+    #[arg(long, global = true)]
+    pub(crate) cluster: bool,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UsersAction {
+    /// Make an account; prints a link, good once and for 24 hours, where the password is set
+    #[command(after_help = "Example: modiolus users add ada --role operator\n\n\
+        Open the link on the review page, as http://127.0.0.1:8080/link/ada/...")]
+    Add {
+        /// The login name: letters, digits, '-', '_', '.' and '@'
+        #[arg(value_name = "NAME")]
+        name: AccountName,
+        /// viewer, annotator or operator
+        #[arg(long, value_name = "ROLE", default_value = "viewer")]
+        role: Role,
+    },
+    /// All accounts
+    #[command(after_help = "Example: modiolus users list")]
+    List,
+    /// Remove an account; whoever is logged in with it is logged out
+    #[command(after_help = "Example: modiolus users remove ada")]
+    Remove {
+        /// The login name
+        #[arg(value_name = "NAME")]
+        name: AccountName,
+    },
+    /// Change what somebody may do
+    #[command(after_help = "Example: modiolus users role ada annotator")]
+    Role {
+        /// The login name
+        #[arg(value_name = "NAME")]
+        name: AccountName,
+        /// viewer, annotator or operator
+        #[arg(value_name = "ROLE")]
+        role: Role,
+    },
+    /// Print a new link for setting a password, such as for one that is forgotten; links made before are good for nothing
+    #[command(after_help = "Example: modiolus users link ada")]
+    Link {
+        /// The login name
+        #[arg(value_name = "NAME")]
+        name: AccountName,
+    },
 }
 
 #[derive(Args)]

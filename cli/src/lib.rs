@@ -21,6 +21,7 @@ mod select;
 mod serve;
 mod terminal;
 mod train;
+mod users;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ fn dispatch(command: &Command, network: Option<&'static dyn Network>) -> anyhow:
         Command::Evaluate(options) => evaluate::evaluate(options),
         Command::Models(options) => models::models(options, network),
         Command::Serve(options) => serve::serve(options, network::required(network)?),
+        Command::Users(options) => users::users(options),
         Command::Cluster(command) => cluster::run(command, network),
     }
 }
@@ -63,6 +65,7 @@ fn needs_network(command: &Command) -> bool {
         Command::Models(options) => matches!(options.action, ModelsAction::Promote { .. }),
         // Submitting may: it goes on in the sibling when it does.
         Command::Cluster(_) => false,
-        Command::Inspect(_) | Command::Select(_) | Command::Phantom(_) | Command::Evaluate(_) => false,
+        Command::Inspect(_) | Command::Select(_) | Command::Phantom(_) => false,
+        Command::Evaluate(_) | Command::Users(_) => false,
     }
 }

@@ -4,8 +4,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use modiolus_console::accounts::Accounts;
+use modiolus_console::clock::Clock;
 use modiolus_console::works::Machine;
-use modiolus_console::{Console, Options, Role, Who};
+use modiolus_console::{Access, Console, Options, Role, Who};
 use modiolus_runtime::logging::{self, Format};
 use modiolus_runtime::{CancellationToken, Telemetry, stop_on_signal};
 
@@ -34,9 +36,10 @@ async fn run(options: &Serve, network: &'static dyn Network) -> Result<()> {
     if interrupted > 0 {
         terminal::say(&format!("Going on with what was interrupted: {interrupted} runs or trainings."));
     }
-    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
-    let everyone = Who { name: name.unwrap_or_else(|| SOMEBODY.to_owned()), role: Role::Operator };
-    let console = Console::new(machine.store(), machine.clone(), everyone)?;
+    let has_accounts = !Accounts::new(machine.store(), Clock::system()).is_empty().await?;
+    let access = access(options, has_accounts);
+    access.check(options.listen)?;
+    let console = Console::new(machine.store(), machine.clone(), access)?;
     let listening = stop_on_signal(stop.clone(), terminal::say_stopping)?;
     let ready = |address| terminal::say(&format!("The review page: http://{address}/"));
     let reached = Options { listen: options.listen, telemetry: Telemetry::default() };
@@ -45,4 +48,18 @@ async fn run(options: &Serve, network: &'static dyn Network) -> Result<()> {
     machine.rest().await;
     listening.abort();
     served
+}
+
+/// Once somebody has an account, people are asked who they are.
+fn access(options: &Serve, has_accounts: bool) -> Access {
+    let asks = options.accounts || has_accounts || options.proxy_header.is_some();
+    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    let everyone = || Who::new(name.unwrap_or_else(|| SOMEBODY.to_owned()), Role::Operator);
+    Access {
+        everyone: (!asks).then(everyone),
+        origin: options.origin.clone(),
+        proxies: options.proxy.clone(),
+        proxy_header: options.proxy_header.clone(),
+        proxy_role: options.proxy_role,
+    }
 }

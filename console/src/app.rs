@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -10,7 +11,12 @@ use modiolus_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::Access;
+use crate::accounts::Accounts;
+use crate::audit::Journal;
 use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::login::Login;
 use crate::notes::Notes;
 use crate::pages::Pages;
 use crate::progress::Watching;
@@ -30,10 +36,10 @@ pub struct Console {
     /// Whether those who watch are sent away.
     pub(crate) stopping: CancellationToken,
     pub(crate) pages: Pages,
-    /// Who everyone is where nobody is asked.
-    pub(crate) everyone: Who,
-    /// What a request that changes something has to bring: a page of another site can't read it.
-    pub(crate) csrf: String,
+    pub(crate) clock: Clock,
+    pub(crate) access: Access,
+    pub(crate) login: Login,
+    pub(crate) journal: Journal,
 }
 
 /// Who asks.
@@ -43,13 +49,27 @@ pub struct Who {
     pub name: String,
     /// What they may do.
     pub role: Role,
+    /// What their requests that change something have to bring: a page of another site can't read it.
+    #[serde(skip)]
+    pub(crate) csrf: String,
+    /// Whether they have logged in here, and may log out.
+    #[serde(skip)]
+    pub(crate) has_session: bool,
+}
+
+impl Who {
+    /// Somebody of this name.
+    pub fn new(name: impl Into<String>, role: Role) -> Self {
+        Self { name: name.into(), role, csrf: String::new(), has_session: false }
+    }
 }
 
 /// What somebody may do; each may do what the ones before may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Look.
+    #[default]
     Viewer,
     /// Say what is on a slice.
     Annotator,
@@ -68,12 +88,36 @@ impl Role {
     }
 }
 
+impl FromStr for Role {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [Self::Viewer, Self::Annotator, Self::Operator];
+        let role = all.into_iter().find(|role| role.name() == text);
+        role.with_context(|| format!("{text:?} is no role: viewer, annotator or operator"))
+    }
+}
+
 impl Console {
     /// A console over a store, whose jobs are done there.
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn new(store: Arc<dyn ObjectStore>, works: Arc<dyn Works>, everyone: Who) -> Result<Self> {
+    pub fn new(store: Arc<dyn ObjectStore>, works: Arc<dyn Works>, access: Access) -> Result<Self> {
+        Self::at(Clock::system(), store, works, access)
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn at(
+        clock: Clock,
+        store: Arc<dyn ObjectStore>,
+        works: Arc<dyn Works>,
+        access: Access,
+    ) -> Result<Self> {
+        let accounts = Accounts::new(store.clone(), clock.clone());
         Ok(Self {
             catalogue: Catalogue::new(store.clone()),
             notes: Notes::new(store.clone()),
@@ -82,10 +126,12 @@ impl Console {
             bounds: BOUNDS,
             stopping: CancellationToken::new(),
             pages: Pages::embedded()?,
-            csrf: random()?,
+            login: Login::new(store.clone(), Arc::new(accounts), clock.clone())?,
+            journal: Journal::new(store.clone(), clock.clone())?,
+            clock,
             store,
             works,
-            everyone,
+            access,
         })
     }
 

@@ -1,8 +1,8 @@
 //! What a request says, or a failure that says what is wrong with it.
 
-use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
+use axum::{Form, Json};
 use serde::de::DeserializeOwned;
 
 use crate::app::Who;
@@ -42,6 +42,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let who = parts.extensions.get::<Self>().cloned();
         who.ok_or_else(|| Failure::new(axum::http::StatusCode::UNAUTHORIZED, "nobody is logged in"))
+    }
+}
+
+/// A form that somebody has filled in.
+pub(crate) struct Filled<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Filled<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match Form::from_request(request, state).await {
+            Ok(Form(filled)) => Ok(Self(filled)),
+            Err(error) => Err(Failure::new(error.status(), error.body_text())),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use modiolus_store::StoreError;
 use serde::Serialize;
@@ -17,6 +18,8 @@ pub(crate) type Answer<T> = Result<T, Failure>;
 pub struct Failure {
     status: StatusCode,
     said: Said,
+    /// When to try again, in seconds.
+    later: Option<i64>,
 }
 
 /// The body of a failure.
@@ -31,7 +34,7 @@ pub(crate) struct Said {
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, said: Said { error: error.into(), what_to_do: None } }
+        Self { status, said: Said { error: error.into(), what_to_do: None }, later: None }
     }
 
     /// The request can't be right.
@@ -49,6 +52,22 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, error)
     }
 
+    /// It may be asked again, in so many seconds.
+    pub(crate) fn busy(error: impl Into<String>, seconds: i64) -> Self {
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, error);
+        Self { later: Some(seconds), ..failure.then(format!("try again in {seconds} seconds")) }
+    }
+
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it says.
+    pub(crate) fn said(&self) -> &Said {
+        &self.said
+    }
+
     #[must_use]
     pub(crate) fn then(mut self, what_to_do: impl Into<String>) -> Self {
         self.said.what_to_do = Some(what_to_do.into());
@@ -56,9 +75,22 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.error)?;
+        self.what_to_do.iter().try_for_each(|what| write!(f, ": {what}"))
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(self.said)).into_response()
+        let mut response = (self.status, Json(&self.said)).into_response();
+        if let Some(seconds) = self.later {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        // For whoever shows it as a page.
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

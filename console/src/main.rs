@@ -1,16 +1,19 @@
 //! `modiolus-console`: the review page of a cluster. Takes no jobs; publishes to all stages and reads their dead. Reads every
-//! bucket, and writes those in which people deliver, say and decide something: `incoming`, `datasets`, `models` and `runs`.
+//! bucket, and writes those in which people deliver, say and decide something: `incoming`, `datasets`, `models`, `runs` and
+//! its own.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use modiolus_broker::rabbitmq::definitions::Role as BrokerRole;
+use modiolus_console::access::{HeaderName, Network, Origin};
 use modiolus_console::works::Cluster;
-use modiolus_console::{Console, Options, Role, Who, serve};
+use modiolus_console::{Access, Console, Options, Role, serve};
 use modiolus_operations::models;
 use modiolus_pipeline::Plan;
+use modiolus_runtime::config::ConsoleSection;
 use modiolus_runtime::program;
 use modiolus_runtime::service::{self, Readiness, Site};
 
@@ -31,14 +34,27 @@ async fn review(site: Site, readiness: Readiness) -> Result<()> {
     if interrupted > 0 {
         tracing::info!(interrupted, "going on with deliveries that are not in the store yet");
     }
-    let everyone = Who { name: "operator".into(), role: Role::Operator };
-    let console = Console::new(store, Arc::new(works), everyone)?;
+    let console = Console::new(store, Arc::new(works), access(&told)?)?;
     let console = console.with_deliveries_up_to(told.delivery_gib.get());
     serve(console, Options { listen: told.listen, telemetry }, shutdown, |address| {
         tracing::info!(%address, "serving");
         readiness.ready();
     })
     .await
+}
+
+/// In a cluster people log in, whoever reaches the page.
+fn access(told: &ConsoleSection) -> Result<Access> {
+    let proxies = told.proxies.iter().flat_map(|all| all.split(',')).map(|one| one.trim().parse::<Network>());
+    let origin = told.origin.as_deref().map(str::parse::<Origin>).transpose();
+    let header = told.proxy_header.as_deref().map(str::parse::<HeaderName>).transpose();
+    Ok(Access {
+        everyone: None,
+        origin: origin.context("console.origin")?,
+        proxies: proxies.collect::<Result<Vec<_>>>().context("console.proxies")?,
+        proxy_header: header.context("console.proxy_header")?,
+        proxy_role: told.proxy_role.parse::<Role>().context("console.proxy_role")?,
+    })
 }
 
 fn shipped() -> Result<(Bytes, Plan)> {

@@ -1,10 +1,8 @@
 //! Pages: rendered here from what the API says, so that they are there at the first paint.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
-use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderValue, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use include_dir::{Dir, include_dir};
 use minijinja::value::Serde;
@@ -13,7 +11,7 @@ use modiolus_pipeline::{ModelVersion, PatientKey, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{App, comparison, models, runs, slices, trainings, work};
+use crate::api::{App, audit, comparison, models, runs, slices, trainings, work};
 use crate::app::{Console, Who};
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure};
@@ -29,6 +27,7 @@ impl Pages {
     pub(crate) fn embedded() -> Result<Self> {
         let mut pages = Environment::new();
         pages.add_filter("ago", ago);
+        pages.add_filter("utc", utc);
         pages.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
         for file in TEMPLATES.files() {
             let name = file.path().to_str().context("a template's name is no text")?;
@@ -50,25 +49,64 @@ fn ago(time: i64) -> String {
     }
 }
 
-fn page(app: &Console, who: &Who, template: &str, title: &str, page: impl Serialize) -> Answer<Response> {
-    let context = context! {
-        page => Serde(page), user => Serde(who), csrf => app.csrf.clone(), title,
-        version => env!("CARGO_PKG_VERSION"),
-    };
-    let html = app.pages.0.get_template(template).and_then(|template| template.render(context));
-    Ok(Html(html.map_err(anyhow::Error::from)?).into_response())
+/// The time of day (UTC) of a time in seconds since 1970.
+fn utc(time: i64) -> String {
+    let second = time.rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// That there is nothing at this path: a page for people, JSON for programs.
-pub(crate) async fn nowhere(State(app): State<Arc<Console>>, who: Who, at: Uri) -> Response {
-    if at.path().starts_with("/api/") {
-        let failure = Failure::missing("such path in the API");
-        return failure.then("see /api/v1/openapi.json").into_response();
+fn page(app: &Console, who: &Who, template: &str, title: &str, page: impl Serialize) -> Answer<Response> {
+    Ok(render(app, Reader::Known(who), template, title, page)?.into_response())
+}
+
+/// For whom a page is.
+pub(crate) enum Reader<'a> {
+    /// Somebody who is known.
+    Known(&'a Who),
+    /// Somebody who isn't, with what their form has to bring.
+    Stranger {
+        /// The form's token.
+        csrf: String,
+    },
+}
+
+/// A page.
+pub(crate) fn render(
+    app: &Console,
+    reader: Reader<'_>,
+    template: &str,
+    title: &str,
+    page: impl Serialize,
+) -> Answer<Html<String>> {
+    let (who, csrf) = match reader {
+        Reader::Known(who) => (Some(who), who.csrf.clone()),
+        Reader::Stranger { csrf } => (None, csrf),
+    };
+    let context = context! {
+        page => Serde(page), user => Serde(who), csrf, title, version => env!("CARGO_PKG_VERSION"),
+        has_session => who.is_some_and(|who| who.has_session),
+    };
+    let html = app.pages.0.get_template(template).and_then(|template| template.render(context));
+    Ok(Html(html.map_err(anyhow::Error::from)?))
+}
+
+/// A failure as a page, for whoever asked, if they are known.
+pub(crate) fn failed(app: &Console, who: Option<&Who>, failure: &Failure) -> Response {
+    let reader = who.map_or(Reader::Stranger { csrf: String::new() }, Reader::Known);
+    let mut response = failure.clone().into_response();
+    if let Ok(Html(html)) = render(app, reader, "failed.html", "Failed", failure.said()) {
+        *response.body_mut() = html.into();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
-    let failure = Failure::missing("such page");
-    match page(&app, &who, "nowhere.html", "Not found", json!({})) {
-        Ok(page) => (StatusCode::NOT_FOUND, page).into_response(),
-        Err(_) => failure.into_response(),
+    response
+}
+
+/// That there is nothing at this path.
+pub(crate) async fn nowhere(_: Who, at: Uri) -> Failure {
+    match at.path().starts_with("/api/") {
+        true => Failure::missing("such path in the API").then("see /api/v1/openapi.json"),
+        false => Failure::missing("such page"),
     }
 }
 
@@ -159,4 +197,10 @@ pub(crate) async fn work(app: App, who: Who, Asked(wanted): Asked<work::Wanted>)
 
 pub(crate) async fn help(app: App, who: Who) -> Answer<Response> {
     page(&app, &who, "help.html", "Help", json!({}))
+}
+
+pub(crate) async fn audit(app: App, who: Who, Asked(part): Asked<audit::Part>) -> Answer<Response> {
+    let log = audit::log(&app, part).await?;
+    let (later, earlier) = log.beside();
+    page(&app, &who, "audit.html", "Audit", json!({ "log": log, "later": later, "earlier": earlier }))
 }

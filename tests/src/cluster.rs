@@ -136,7 +136,8 @@ impl Cluster {
         (command, listen)
     }
 
-    /// The review page, which unpacks deliveries there, and where it tells how it is.
+    /// The review page with somebody who has logged in, `operator`. Deliveries are unpacked there. And where it tells
+    /// how it is.
     ///
     /// # Panics
     /// When it ends instead of serving.
@@ -146,7 +147,10 @@ impl Cluster {
         command
             .env("MODIOLUS__CONSOLE__LISTEN", address.to_string())
             .env("MODIOLUS__CONSOLE__DELIVERIES", deliveries);
-        (Console::of(command, address), probes)
+        let mut add = self.modiolus(Path::new("none"));
+        add.args(["users", "add", "operator", "--role", "operator", "--cluster"]);
+        let link = Finished::success(&mut add).stdout.trim().to_owned();
+        (Console::of(command, address, Some(link)), probes)
     }
 
     /// The broker, as a role sees it.

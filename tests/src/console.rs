@@ -21,7 +21,12 @@ pub struct Console {
     csrf: String,
     command: Command,
     process: Option<Process>,
+    /// A one-time link that is not used yet.
+    link: Option<String>,
 }
+
+/// A password that is good enough.
+const PASSWORD: &str = "correct horse battery staple";
 
 impl Console {
     /// Starts one over a store and waits until it answers.
@@ -33,16 +38,17 @@ impl Console {
         let mut command = modiolus();
         let listen = address.to_string();
         command.args(["serve", "--listen", &listen, "--store"]).arg(store).env("USER", "ada");
-        Self::of(command, address)
+        Self::of(command, address, None)
     }
 
-    /// Starts one by a command that has it listen there, and waits until it answers.
+    /// Starts one by a command that has it listen there, and waits until it answers. Where people log in, sets a password with
+    /// the link, and goes on as whose it is.
     ///
     /// # Panics
     /// When it ends instead.
-    pub fn of(command: Command, address: SocketAddr) -> Self {
+    pub fn of(command: Command, address: SocketAddr, link: Option<String>) -> Self {
         let agent = Agent::config_builder().proxy(None).http_status_as_error(false).build().new_agent();
-        let mut console = Self { address, agent, csrf: String::new(), command, process: None };
+        let mut console = Self { address, agent, csrf: String::new(), command, process: None, link };
         console.begin();
         console
     }
@@ -53,6 +59,12 @@ impl Console {
         let answers = process.watch(|| self.agent.get(&url).call().is_ok());
         assert!(answers, "{}", process.finish());
         self.process = Some(process);
+        if let Some(link) = self.link.take() {
+            let form = self.get(&link).body_mut().read_to_string().expect("a page");
+            let csrf = form.split(r#"name="csrf" value=""#).nth(1).and_then(|rest| rest.split('"').next());
+            let fields = [("password", PASSWORD), ("again", PASSWORD), ("csrf", csrf.expect("a form"))];
+            self.agent.post(self.url(&link)).send_form(fields).expect("the console can be reached");
+        }
         self.csrf = self.json("session")["csrf"].as_str().expect("a token").to_owned();
     }
 

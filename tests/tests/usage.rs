@@ -5,7 +5,7 @@ use std::path::Path;
 
 use modiolus_tests::{Finished, modiolus, scans};
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 29] = [
     &["inspect"],
     &["select"],
     &["run"],
@@ -18,6 +18,13 @@ const COMMANDS: [&[&str]; 22] = [
     &["models", "show"],
     &["models", "promote"],
     &["models", "rollback"],
+    &["serve"],
+    &["users"],
+    &["users", "add"],
+    &["users", "list"],
+    &["users", "remove"],
+    &["users", "role"],
+    &["users", "link"],
     &["submit"],
     &["status"],
     &["watch"],
@@ -48,7 +55,7 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn wrong_usage_is_exit_code_2_and_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let wrong: [&[&str]; 21] = [
+    let wrong: [&[&str]; 27] = [
         &[],
         &["frobnicate"],
         &["inspect"],
@@ -64,6 +71,12 @@ fn wrong_usage_is_exit_code_2_and_touches_nothing() {
         &["train", "--images", ".", "--masks", ".", "--output", "out", "--group-by", "("],
         &["evaluate", "--truth", ".", "--masks", ".", "--spacing-mm", "-1"],
         &["models", "frobnicate"],
+        &["serve", "--origin", "http://review.example.org"],
+        &["serve", "--proxy", "somewhere"],
+        &["serve", "--proxy-header", "X-Forwarded-User"],
+        &["users", "add"],
+        &["users", "add", "../ada"],
+        &["users", "role", "ada", "king"],
         &["submit"],
         &["submit", "s3://models/x"],
         &["submit", ".", "--name", "a/b"],
@@ -81,13 +94,14 @@ fn wrong_usage_is_exit_code_2_and_touches_nothing() {
 #[test]
 fn what_is_missing_is_exit_code_1_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["inspect", "nowhere"], "nowhere"),
         (&["inspect", "."], "it is no file"),
         (&["run", "nowhere", "--output", "out", "--until", "filter"], "nowhere"),
         (&["evaluate", "--truth", "nowhere", "--masks", "."], "nowhere"),
         (&["evaluate", "--truth", ".", "--masks", "."], "has no masks"),
         (&["models", "list", "--store", "nowhere"], "nowhere"),
+        (&["users", "list", "--store", "nowhere"], "nowhere"),
         (&["predict", "nowhere", "--output", "out"], "nowhere"),
         (&["predict", ".", "--output", "out", "--model", "nowhere.safetensors"], "nowhere.safetensors"),
         (&["train", "--images", "nowhere", "--masks", ".", "--output", "m.safetensors"], "nowhere"),

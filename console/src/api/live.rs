@@ -9,12 +9,15 @@ use futures::Stream;
 use futures::stream::unfold;
 use modiolus_runtime::CancellationToken;
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::failure::Answer;
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// After so long a watcher has to ask again, as browsers do by themselves: their session may be over by now.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// The events of a watched thing.
 pub(crate) type Live = Sse<KeepAliveStream<Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>>>;
@@ -33,7 +36,8 @@ where
     F: Fn() -> A + Send + Sync + 'static,
     A: Future<Output = Answer<T>> + Send,
 {
-    let watch = Watch { look, stopping, told: String::new(), is_over: false };
+    let watch =
+        Watch { look, stopping, told: String::new(), is_over: false, until: Instant::now() + LONGEST };
     let events = unfold(watch, |mut watch| async move { watch.next().await.map(|event| (Ok(event), watch)) });
     let events: Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(events);
     Sse::new(events).keep_alive(KeepAlive::default())
@@ -44,6 +48,7 @@ struct Watch<F> {
     stopping: CancellationToken,
     told: String,
     is_over: bool,
+    until: Instant,
 }
 
 impl<T, F, A> Watch<F>
@@ -53,7 +58,7 @@ where
     A: Future<Output = Answer<T>> + Send,
 {
     async fn next(&mut self) -> Option<Event> {
-        while !self.is_over {
+        while !self.is_over && Instant::now() < self.until {
             // What can't be read now may be later: whoever watches sees that nothing changes.
             if let Ok(found) = (self.look)().await {
                 self.is_over = found.is_over();

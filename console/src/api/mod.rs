@@ -1,6 +1,7 @@
 //! The JSON API, which the pages use themselves.
 
 pub(crate) mod annotations;
+pub(crate) mod audit;
 pub(crate) mod comparison;
 pub(crate) mod exchange;
 pub(crate) mod live;

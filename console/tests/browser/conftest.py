@@ -46,7 +46,7 @@ def browser():
 def new_page(browser, request):
     """Makes pages; at the end none of them may have complained, unless the test says which words it expects."""
     # Pages close before their server stops: made after it, they go first.
-    for server in {"server", "empty_server"} & set(request.fixturenames):
+    for server in {"server", "empty_server", "guarded"} & set(request.fixturenames):
         request.getfixturevalue(server)
     contexts, complaints = [], []
 

@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -13,7 +14,8 @@ MODIOLUS = os.environ.get("MODIOLUS", str(ROOT / "target" / "release" / "modiolu
 
 
 def modiolus(*arguments):
-    subprocess.run([MODIOLUS, *map(str, arguments)], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+    command = [MODIOLUS, *map(str, arguments)]
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300).stdout
 
 
 class Server:
@@ -36,6 +38,8 @@ class Server:
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 return self.get("session") and self
+            except urllib.error.HTTPError:
+                return self  # it asks who is there
             except OSError:
                 time.sleep(0.05)
         raise AssertionError(f"no server: {pathlib.Path(self.log).read_text()}")

@@ -102,7 +102,7 @@ mod tests {
     fn no_worker_learns_who_may_log_in() {
         let may = |member: &Member| member.rights(Bucket::Console) != Rights::default();
         let names: Vec<_> = Member::all().filter(may).map(Member::name).collect();
-        assert_eq!(names, ["operator", "init"]);
+        assert_eq!(names, ["console", "operator", "init"]);
     }
 
     #[test]

@@ -183,6 +183,17 @@ pub struct ConsoleSection {
     /// How large one delivery may be unpacked (GiB, at least 1); its zip may be half of that. While it is unpacked, both lie
     /// in the folder. Default: 64.
     pub delivery_gib: NonZeroU32,
+    /// Where people open the page, as `https://review.example.org`; requests for another name are refused. Default: none, any
+    /// name will do.
+    pub origin: Option<String>,
+    /// The reverse proxies in front: addresses or networks, separated by commas, as `10.0.0.5, 10.1.0.0/16`. They are believed
+    /// when they say for which address (`X-Forwarded-For`) and for whom they ask. Default: none.
+    pub proxies: Option<String>,
+    /// The header in which a proxy names who has logged in with it, as `X-Forwarded-User`. Default: none, people log in with
+    /// accounts (`modiolus users`).
+    pub proxy_header: Option<String>,
+    /// What somebody may do whom a proxy names and who has no account: viewer, annotator or operator. Default: `viewer`.
+    pub proxy_role: String,
 }
 
 impl Default for ConsoleSection {
@@ -191,6 +202,10 @@ impl Default for ConsoleSection {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             deliveries: "/var/lib/modiolus/deliveries".into(),
             delivery_gib: NonZeroU32::MIN.saturating_add(63),
+            origin: None,
+            proxies: None,
+            proxy_header: None,
+            proxy_role: "viewer".into(),
         }
     }
 }
