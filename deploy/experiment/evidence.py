@@ -1,6 +1,8 @@
 """What a cluster was made to do, and whether it did it: from its store, its dead letters and its workers' logs."""
 
 import collections
+import datetime
+import itertools
 import json
 import statistics
 import threading
@@ -86,6 +88,11 @@ class Work:
                 self.again += 1
             elif message == "a job is in hand" and int(fields["returns"]) > 0:
                 self.redelivered += 1
+
+    def seconds_a_segment(self, segments):
+        """The shortest time between the beginnings of two segments of a training that follow each other."""
+        begun = [(datetime.datetime.fromisoformat(at), job) for at, stage, job in self.order if stage == "train" and job in segments]
+        return min((after - before).total_seconds() for (before, job), (after, next_) in itertools.pairwise(sorted(begun)) if job != next_)
 
     def repeated_percent(self):
         """How much of the work was done again, in jobs."""
