@@ -1,4 +1,4 @@
-//! The output folder: slices, images, masks and overlays, copied out of the store under names that people use.
+//! The output folder: slices, images, masks, overlays and segmentations, copied out of the store under names that people use.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -109,6 +109,8 @@ impl<'a> Tree<'a> {
             for ((key, path), fetched) in batch.iter().zip(store.get_many(&reads).await) {
                 match fetched? {
                     Fetched::Found(object) => self.write(path.clone(), &object.bytes)?,
+                    // A slice that doesn't say where it lies has none.
+                    Fetched::Missing if matches!(key, ObjectKey::Segmentation(..)) => {}
                     Fetched::Missing => {
                         bail!("{key} is missing from the store: delete the store's folder and run again")
                     }
@@ -143,6 +145,7 @@ fn outputs(row: &Row, kept: &KeptSlice, model: Option<&ModelVersion>) -> Vec<(Ob
         outputs.push((ObjectKey::Image(patient.clone(), slice.clone()), path("images", "png")));
         outputs.push((of(ObjectKey::Mask), path("masks", "png")));
         outputs.push((of(ObjectKey::Overlay), path("overlays", "png")));
+        outputs.push((of(ObjectKey::Segmentation), path("segmentations", "dcm")));
     }
     outputs
 }

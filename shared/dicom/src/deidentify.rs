@@ -10,8 +10,6 @@
 
 mod image_pixel;
 
-use std::collections::BTreeMap;
-
 use dicom_core::VR;
 use dicom_core::chrono::{Days, NaiveDate};
 use image_pixel::{describe_pixels, write_pixels};
@@ -19,13 +17,14 @@ use modiolus_pipeline::{Reason, Refusal, Secret};
 
 use crate::attributes::Attributes;
 use crate::confidentiality::{Action, Rule, rule_of};
+use crate::data_set::{Content, Elements, code_item, write_elements};
 use crate::element::{Encoding, Head, Reader, Stop, UNDEFINED, Vr};
 use crate::header::open;
 use crate::instance::{Instance, decode};
 use crate::tag::{self, Tag};
 use crate::text;
 use crate::transfer::EXPLICIT_LITTLE_UID;
-use crate::write::{Writer, part10};
+use crate::write::{Writer, derived_uid, part10};
 
 /// Dates move by at least a day and at most ten years.
 const SHIFT_RANGE: u64 = 3650;
@@ -34,14 +33,6 @@ const SHIFT_RANGE: u64 = 3650;
 #[derive(Debug, Clone)]
 pub struct Deidentifier {
     secret: Secret,
-}
-
-/// What a de-identified data set holds.
-type Elements = BTreeMap<Tag, Content>;
-
-enum Content {
-    Value(Vr, Vec<u8>),
-    Items(Vec<Elements>),
 }
 
 /// What is the same for all of a file: the number of days to shift by, and how to read values.
@@ -57,19 +48,12 @@ impl Deidentifier {
         Self { secret: secret.clone() }
     }
 
-    /// The UID that stands for `uid`: `2.25.` and a number made from the keyed digest. An empty one stays empty.
-    /// Source: PS3.5 section B.2.
+    /// The UID that stands for `uid`, made from the keyed digest. An empty one stays empty.
     pub fn map_uid(&self, uid: &str) -> String {
         if uid.is_empty() {
             return String::new();
         }
-        let digest = self.secret.pseudonym("uid", uid.as_bytes());
-        let mut number = [0; 16];
-        number.copy_from_slice(&digest.as_bytes()[..16]);
-        // Version 8 of RFC 9562: a UUID with bits of our own making.
-        number[6] = number[6] & 0x0F | 0x80;
-        number[8] = number[8] & 0x3F | 0x80;
-        format!("2.25.{}", u128::from_be_bytes(number))
+        derived_uid(&self.secret.pseudonym("uid", uid.as_bytes()))
     }
 
     /// The file without identity: Explicit VR Little Endian, uncompressed, the same bytes for the same file.
@@ -106,59 +90,42 @@ impl Deidentifier {
         Ok(part10(sop_class(attributes), &sop_instance, EXPLICIT_LITTLE_UID, &writer.bytes))
     }
 
-    /// Says who the patient is now and what was done (PS3.15 section E.1.1, PS3.16 CID 7050).
+    /// Says who the patient is now and what was done.
     fn declare(&self, attributes: &Attributes, elements: &mut Elements) {
-        let text = |vr: &Vr, text: &str| Content::Value(*vr, text.as_bytes().to_vec());
         let pseudonym = self.secret.patient(&attributes.patient_id);
-        elements.insert(tag::PATIENT_NAME, text(b"PN", pseudonym.as_str()));
-        elements.insert(tag::PATIENT_ID, text(b"LO", pseudonym.as_str()));
+        elements.insert(tag::PATIENT_NAME, Content::text(*b"PN", pseudonym.as_str()));
+        elements.insert(tag::PATIENT_ID, Content::text(*b"LO", pseudonym.as_str()));
         let uids = [
             (tag::SOP_INSTANCE_UID, &attributes.sop_instance_uid),
             (tag::STUDY_INSTANCE_UID, &attributes.study_instance_uid),
             (tag::SERIES_INSTANCE_UID, &attributes.series_instance_uid),
         ];
         for (tag, uid) in uids {
-            elements.insert(tag, text(b"UI", &self.map_uid(uid)));
+            elements.insert(tag, Content::text(*b"UI", &self.map_uid(uid)));
         }
-        elements.insert(Tag::new(0x0012, 0x0062), text(b"CS", "YES"));
-        elements.insert(Tag::new(0x0012, 0x0063), text(b"LO", "PS3.15 2024b Annex E Table E.1-1"));
-        let codes = [
-            ("113100", "Basic Application Confidentiality Profile"),
-            ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
-        ];
-        let item = |(value, meaning): (&str, &str)| {
-            Elements::from([
-                (Tag::new(0x0008, 0x0100), text(b"SH", value)),
-                (Tag::new(0x0008, 0x0102), text(b"SH", "DCM")),
-                (Tag::new(0x0008, 0x0104), text(b"LO", meaning)),
-            ])
-        };
-        elements.insert(Tag::new(0x0012, 0x0064), Content::Items(codes.map(item).into()));
-        elements.insert(Tag::new(0x0028, 0x0303), text(b"CS", "MODIFIED"));
+        elements.extend(method());
     }
+}
+
+/// That identity was removed, and how (PS3.15 section E.1.1, PS3.16 CID 7050).
+pub(crate) fn method() -> Elements {
+    let codes = [
+        ("113100", "Basic Application Confidentiality Profile"),
+        ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+    ];
+    let codes = codes.map(|(value, meaning)| code_item(value, "DCM", meaning));
+    Elements::from([
+        (Tag::new(0x0012, 0x0062), Content::text(*b"CS", "YES")),
+        (Tag::new(0x0012, 0x0063), Content::text(*b"LO", "PS3.15 2024b Annex E Table E.1-1")),
+        (Tag::new(0x0012, 0x0064), Content::Items(codes.into())),
+        (Tag::new(0x0028, 0x0303), Content::text(*b"CS", "MODIFIED")),
+    ])
 }
 
 /// The SOP class, if it is one: anything else may be text.
 fn sop_class(attributes: &Attributes) -> &str {
     let uid = attributes.sop_class_uid.as_str();
     if uid.bytes().all(|b| b.is_ascii_digit() || b == b'.') { uid } else { "" }
-}
-
-fn write_elements(elements: &Elements, writer: &mut Writer) {
-    for (tag, content) in elements {
-        match content {
-            Content::Value(vr, value) => writer.put(*tag, *vr, value),
-            Content::Items(items) => {
-                writer.head(*tag, *b"SQ", UNDEFINED);
-                for item in items {
-                    writer.head(tag::ITEM, *b"  ", UNDEFINED);
-                    write_elements(item, writer);
-                    writer.head(tag::ITEM_DELIMITATION, *b"  ", 0);
-                }
-                writer.head(tag::SEQUENCE_DELIMITATION, *b"  ", 0);
-            }
-        }
-    }
 }
 
 impl Patient<'_> {

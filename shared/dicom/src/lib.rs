@@ -4,7 +4,7 @@
 //! - [`decide`] says which plane a slice is cut in and whether that is the wanted one.
 //! - [`index`] is what the ingest stage leaves for the filter stage: the attributes or the refusal of every file.
 //! - [`instance`] decodes a whole file to its pixels; [`lut`] holds the grey-level transformations of one.
-//! - [`deidentify`] takes a patient's identity out of a file; [`write`] makes files.
+//! - [`deidentify`] takes a patient's identity out of a file; [`segmentation`] makes one of a mask, [`write`] of made-up images.
 //!
 //! Everything reads through one strict reader of data elements, which borrows from the input and never
 //! allocates by a length that the input promises. Nothing here panics on hostile input, and no [`Refusal`] or `Debug`
@@ -16,6 +16,7 @@ mod admission;
 pub mod attributes;
 mod codec;
 mod confidentiality;
+mod data_set;
 pub mod decide;
 pub mod deidentify;
 mod element;
@@ -24,6 +25,7 @@ pub mod index;
 pub mod instance;
 pub mod lut;
 pub mod picture;
+pub mod segmentation;
 mod tag;
 mod text;
 mod transfer;

@@ -1,5 +1,7 @@
 //! Making DICOM files: the element writer, and a small builder of CT images for tests and phantoms.
 
+use modiolus_pipeline::Digest;
+
 use crate::element::{Encoding, Vr, has_short_length};
 use crate::tag::{self, Tag};
 use crate::transfer::{EXPLICIT_BIG_UID, EXPLICIT_LITTLE_UID, IMPLICIT_LITTLE_UID};
@@ -78,7 +80,7 @@ fn padding(vr: Vr) -> u8 {
 }
 
 /// A decimal string: at most 16 characters, as exact as they allow.
-fn decimal(value: f64) -> String {
+pub(crate) fn decimal(value: f64) -> String {
     let exact = format!("{value}");
     if exact.len() <= 16 {
         return exact;
@@ -103,6 +105,16 @@ pub(crate) fn part10(sop_class: &str, sop_instance: &str, transfer_syntax: &str,
     file.bytes.extend_from_slice(&meta.bytes);
     file.bytes.extend_from_slice(data_set);
     file.bytes
+}
+
+/// A UID that follows from a digest: `2.25.` and a number. Source: PS3.5 section B.2.
+pub(crate) fn derived_uid(digest: &Digest) -> String {
+    let mut number = [0; 16];
+    number.copy_from_slice(&digest.as_bytes()[..16]);
+    // Version 8 of RFC 9562: a UUID with bits of our own making.
+    number[6] = number[6] & 0x0F | 0x80;
+    number[8] = number[8] & 0x3F | 0x80;
+    format!("2.25.{}", u128::from_be_bytes(number))
 }
 
 /// How a [`CtImage`] is written.

@@ -117,6 +117,8 @@ pub enum ObjectKey {
     Probability(ModelVersion, PatientKey, SliceId),
     /// The slice with its mask drawn over it (PNG, RGB).
     Overlay(ModelVersion, PatientKey, SliceId),
+    /// The mask as a segmentation of its slice (DICOM); none where the slice doesn't say where it lies.
+    Segmentation(ModelVersion, PatientKey, SliceId),
     /// What was measured on the mask (JSON).
     Measurements(ModelVersion, PatientKey, SliceId),
     /// What filter said of the files of one job (JSON).
@@ -163,9 +165,11 @@ impl ObjectKey {
             | Self::ModelPlan(_)
             | Self::Gate(_)
             | Self::CurrentModel => Bucket::Models,
-            Self::Mask(..) | Self::Probability(..) | Self::Overlay(..) | Self::Measurements(..) => {
-                Bucket::Results
-            }
+            Self::Mask(..)
+            | Self::Probability(..)
+            | Self::Overlay(..)
+            | Self::Segmentation(..)
+            | Self::Measurements(..) => Bucket::Results,
             Self::Verdicts(_)
             | Self::Manifest(..)
             | Self::Run(_)
@@ -208,6 +212,7 @@ impl ObjectKey {
             Self::Mask(model, patient, slice) => format!("{model}/{patient}/{slice}.mask.png"),
             Self::Probability(model, patient, slice) => format!("{model}/{patient}/{slice}.probability.png"),
             Self::Overlay(model, patient, slice) => format!("{model}/{patient}/{slice}.overlay.png"),
+            Self::Segmentation(model, patient, slice) => format!("{model}/{patient}/{slice}.dcm"),
             Self::Measurements(model, patient, slice) => format!("{model}/{patient}/{slice}.json"),
             Self::Verdicts(job) => format!("verdicts/{job}.json"),
             Self::Manifest(stage, job) => format!("manifests/{stage}/{job}.json"),

@@ -170,8 +170,16 @@ impl Objects {
     /// # Errors
     /// Permanent, naming the key, when it is missing or denied.
     pub fn require(&self, key: &ObjectKey) -> Result<&Bytes, StageError> {
+        Ok(&self.require_object(key)?.bytes)
+    }
+
+    /// As [`Self::require`], with the length of the whole object, of which the start may be all that was asked for.
+    ///
+    /// # Errors
+    /// As [`Self::require`].
+    pub fn require_object(&self, key: &ObjectKey) -> Result<&Object, StageError> {
         match self.fetched.get(key) {
-            Some(Fetched::Found(object)) => Ok(&object.bytes),
+            Some(Fetched::Found(object)) => Ok(object),
             Some(Fetched::Denied(why)) => {
                 Err(StageError::permanent("object-denied", format!("{key} can't be read: {why}")))
             }

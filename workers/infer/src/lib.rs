@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
+use modiolus_dicom::header::FIRST_READ;
+use modiolus_dicom::segmentation::{Slice, SliceRead};
 use modiolus_imaging::frame::PreparedFrame;
 use modiolus_imaging::measure::{Measurements, disagreement};
-use modiolus_imaging::{Image8, overlay, png};
+use modiolus_imaging::{Image8, Mask, overlay, png};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::infer::InferJob;
 use modiolus_pipeline::{
-    Effects, ModelVersion, ObjectKey, Objects, Progress, ProgressEvent, Read, Stage, StageError,
+    Effects, Fetched, ModelVersion, ObjectKey, Objects, Progress, ProgressEvent, Read, Stage, StageError,
 };
 use modiolus_segmentation::{Device, ModelFile, Predictor};
 use rayon::prelude::*;
@@ -53,10 +55,11 @@ impl InferStage {
 impl Stage for InferStage {
     type Job = InferJob;
 
-    fn needs(&self, job: &InferJob, _have: &Objects) -> Vec<Read> {
-        let slices = job.slices.iter().map(|slice| Keys::of(job, slice));
-        let inputs = slices.flat_map(|keys| [keys.image, keys.prepared, keys.frame]);
-        [ObjectKey::Model(job.model.clone())].into_iter().chain(inputs).map(Read::whole).collect()
+    fn needs(&self, job: &InferJob, have: &Objects) -> Vec<Read> {
+        let slices = || job.slices.iter().map(|slice| Keys::of(job, slice));
+        let pictures = slices().flat_map(|keys| [keys.image, keys.prepared, keys.frame]);
+        let whole = [ObjectKey::Model(job.model.clone())].into_iter().chain(pictures).map(Read::whole);
+        whole.chain(slices().filter_map(|keys| next_read(keys.instance, have))).collect()
     }
 
     fn run(&self, job: &InferJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
@@ -65,7 +68,7 @@ impl Stage for InferStage {
             if progress.is_stopping() {
                 return Err(StageError::interrupted());
             }
-            let drawn = draw(&predictor, &Keys::of(job, slice), objects)?;
+            let drawn = draw(&predictor, &job.model, &Keys::of(job, slice), objects)?;
             progress.tell(ProgressEvent::Units { done: 1 });
             Ok(drawn)
         };
@@ -74,14 +77,28 @@ impl Stage for InferStage {
     }
 }
 
+/// The next read of a slice's file: its start, then more if its header goes on.
+fn next_read(instance: ObjectKey, have: &Objects) -> Option<Read> {
+    match have.get(&instance) {
+        None => Some(Read::first(instance, FIRST_READ)),
+        Some(Fetched::Found(object)) => match Slice::read(&object.bytes, object.total) {
+            SliceRead::NeedMore { up_to } => Some(Read::first(instance, up_to)),
+            SliceRead::Complete(_) | SliceRead::Unplaced => None,
+        },
+        Some(_) => None,
+    }
+}
+
 /// The objects of one slice.
 struct Keys {
+    instance: ObjectKey,
     image: ObjectKey,
     prepared: ObjectKey,
     frame: ObjectKey,
     mask: ObjectKey,
     probability: ObjectKey,
     overlay: ObjectKey,
+    segmentation: ObjectKey,
     measurements: ObjectKey,
 }
 
@@ -90,18 +107,25 @@ impl Keys {
         let (patient, id) = (|| slice.patient.clone(), || slice.slice.clone());
         let (plan, model) = (|| job.plan.clone(), || job.model.clone());
         Self {
+            instance: ObjectKey::Instance(patient(), id()),
             image: ObjectKey::Image(patient(), id()),
             prepared: ObjectKey::Prepared(plan(), patient(), id()),
             frame: ObjectKey::Frame(plan(), patient(), id()),
             mask: ObjectKey::Mask(model(), patient(), id()),
             probability: ObjectKey::Probability(model(), patient(), id()),
             overlay: ObjectKey::Overlay(model(), patient(), id()),
+            segmentation: ObjectKey::Segmentation(model(), patient(), id()),
             measurements: ObjectKey::Measurements(model(), patient(), id()),
         }
     }
 }
 
-fn draw(predictor: &Predictor, keys: &Keys, objects: &Objects) -> Result<Effects, StageError> {
+fn draw(
+    predictor: &Predictor,
+    model: &ModelVersion,
+    keys: &Keys,
+    objects: &Objects,
+) -> Result<Effects, StageError> {
     let image = picture(&keys.image, objects)?;
     let prepared = picture(&keys.prepared, objects)?;
     let PreparedFrame { frame, spacing_mm } = objects.require_json(&keys.frame)?;
@@ -117,10 +141,27 @@ fn draw(predictor: &Predictor, keys: &Keys, objects: &Objects) -> Result<Effects
     let byte = |p: &f32| (p.clamp(0.0, 1.0) * 255.0).round() as u8;
     effects.put(keys.probability.clone(), png::encode_grey(&probability.map(byte)));
     effects.put(keys.overlay.clone(), png::encode_rgb(&overlay));
+    if let Some(segmentation) = segmentation(&keys.instance, &mask, model, objects)? {
+        effects.put(keys.segmentation.clone(), segmentation);
+    }
     let measured =
         Measurements { uncertainty: Some(uncertainty), ..Measurements::of(&image, &mask, spacing_mm) };
     effects.put_json(keys.measurements.clone(), &measured);
     Ok(effects)
+}
+
+/// The mask as viewers and archives take it; none where the slice doesn't say where it lies.
+fn segmentation(
+    instance: &ObjectKey,
+    mask: &Mask,
+    model: &ModelVersion,
+    objects: &Objects,
+) -> Result<Option<Vec<u8>>, StageError> {
+    let header = objects.require_object(instance)?;
+    match Slice::read(&header.bytes, header.total) {
+        SliceRead::Complete(slice) => Ok(slice.segmentation(mask, "modiolus", model.as_str())),
+        SliceRead::NeedMore { .. } | SliceRead::Unplaced => Ok(None),
+    }
 }
 
 fn picture(key: &ObjectKey, objects: &Objects) -> Result<Image8, StageError> {
@@ -130,6 +171,7 @@ fn picture(key: &ObjectKey, objects: &Objects) -> Result<Image8, StageError> {
 
 #[cfg(test)]
 mod tests {
+    use modiolus_dicom::write::{CtImage, Syntax};
     use modiolus_imaging::{Frame, Grid};
     use modiolus_pipeline::{Digest, Fetched, Object, PatientKey, Plan, plan};
     use modiolus_segmentation::{Network, Origin};
@@ -156,6 +198,8 @@ mod tests {
             let keys = Keys::of(&job, slice);
             let image = Grid::from_fn(75, 61, |row, column| (row * 3 + column) as u8).unwrap();
             let frame = Frame::of_picture(&image, &plan.input).unwrap();
+            let scan = CtImage { rows: 75, columns: 61, pixels: vec![0; 75 * 61], ..CtImage::default() };
+            add(keys.instance, scan.to_bytes(Syntax::ExplicitLittle));
             add(keys.image, png::encode_grey(&image));
             add(keys.prepared, png::encode_grey(&frame.apply(&image).unwrap()));
             let frame = PreparedFrame { frame, spacing_mm: Some([0.5, 0.5]) };
@@ -170,12 +214,12 @@ mod tests {
         let stage = InferStage::new(Device::CPU);
         assert!(stage.needs(&job, &objects).iter().all(|read| objects.found(&read.key).is_some()));
         let effects = stage.run(&job, &objects, &Progress::default()).unwrap();
-        assert_eq!((effects.put.len(), effects.publish.len()), (8, 0));
+        assert_eq!((effects.put.len(), effects.publish.len()), (10, 0));
         let mask = png::decode_mask(&effects.put[0].1).unwrap();
         assert_eq!(mask.size(), (75, 61));
         let probability = png::decode_grey(&effects.put[1].1).unwrap();
         assert!(mask.values().iter().zip(probability.values()).all(|(&set, &p)| !set || p >= 128));
-        let measured: Measurements = serde_json::from_slice(&effects.put[3].1).unwrap();
+        let measured: Measurements = serde_json::from_slice(&effects.put[4].1).unwrap();
         assert_eq!(measured.electrode_px, mask.count());
         assert_eq!(measured.area_mm2, Some(mask.count() as f64 * 0.25));
         assert!(measured.uncertainty.is_some_and(|share| share > 0.0 && share <= 1.0), "{measured:?}");

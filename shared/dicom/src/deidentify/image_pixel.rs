@@ -1,7 +1,8 @@
 //! The image pixel module of a de-identified file.
 
-use super::{Content, Elements, sop_class};
+use super::sop_class;
 use crate::attributes::Attributes;
+use crate::data_set::{Content, Elements};
 use crate::instance::Instance;
 use crate::tag;
 use crate::write::Writer;
@@ -20,11 +21,11 @@ pub(super) fn describe_pixels(attributes: &Attributes, elements: &mut Elements) 
     for (tag, number) in numbers {
         // Admission bounds all of them to far below 65,536.
         let number = u16::try_from(number).unwrap_or(u16::MAX);
-        elements.insert(tag, Content::Value(*b"US", number.to_le_bytes().to_vec()));
+        elements.insert(tag, Content::us(number));
     }
     let photometric = if attributes.is_monochrome1() { "MONOCHROME1" } else { "MONOCHROME2" };
-    elements.insert(tag::PHOTOMETRIC_INTERPRETATION, Content::Value(*b"CS", photometric.into()));
-    elements.insert(tag::SOP_CLASS_UID, Content::Value(*b"UI", sop_class(attributes).into()));
+    elements.insert(tag::PHOTOMETRIC_INTERPRETATION, Content::text(*b"CS", photometric));
+    elements.insert(tag::SOP_CLASS_UID, Content::text(*b"UI", sop_class(attributes)));
 }
 
 /// Writes the pixels anew from their decoded values.
