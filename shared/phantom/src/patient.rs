@@ -198,7 +198,7 @@ impl Patient {
             .map(|hu| (hu - LOWEST_HU as f32).round().clamp(0.0, 11_000.0) as u16)
             .collect();
         exposure.hu = stored.iter().map(|&value| f32::from(value) + LOWEST_HU as f32).collect();
-        let (_, mask) = self.head.develop(&view, &exposure, &Viewer::NONE);
+        let mask = self.head.develop(&view, &exposure, &Viewer::NONE).mask;
         let [low, step] = self.head.scanner.window;
         let window = [low + 127.5 * step + 0.5, 255.0 * step + 1.0];
         let image = to_8bit(&grid(&view, exposure.hu), Some(&VoiWindow::linear(window[0], window[1])), false);

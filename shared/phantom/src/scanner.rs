@@ -5,6 +5,10 @@ use crate::metal::MetalLook;
 use crate::space::View;
 use crate::style::Quality;
 
+/// Hounsfield units of the densest bone, and of soft tissue: the two that windows are chosen by.
+pub(crate) const BONE: f32 = 1950.0;
+const SOFT: f32 = 40.0;
+
 /// One scanner with its settings, and the window through which people look.
 #[derive(Debug, Clone)]
 pub(crate) struct Scanner {
@@ -36,8 +40,8 @@ impl Scanner {
         let blur = draw.range(0.11, 0.24);
         let bone = draw.range(86.0, 134.0);
         let soft = draw.range(22.0, (bone - 40.0).min(58.0));
-        let scale = (1950.0 - 40.0) / (bone - soft);
-        let low = 40.0 - soft * scale;
+        let scale = (BONE - SOFT) / (bone - soft);
+        let low = SOFT - soft * scale;
         let peak = match draw.below(20) {
             0..=2 => draw.range(130.0, 175.0),
             3..=14 => draw.range(175.0, 300.0),
@@ -69,6 +73,19 @@ impl Scanner {
             corners,
             frame: draw.chance(0.3),
         }
+    }
+
+    /// A window for looking at bone, which then is nearly white. With an array metal stays brighter, or nobody could draw its
+    /// mask; without, bone may be all white.
+    pub(crate) fn set_bone_window(&mut self, draw: &mut Draw, with_array: bool) {
+        let [bone, soft] = if with_array {
+            [draw.range(140.0, 190.0), draw.range(15.0, 70.0)]
+        } else {
+            [draw.range(140.0, 340.0), draw.range(15.0, 100.0)]
+        };
+        let scale = (BONE - SOFT) / (bone - soft);
+        self.window = [SOFT - soft * scale, scale];
+        self.contact = self.contact.max(BONE * draw.range(1.4, 2.2));
     }
 
     /// Makes the sharpest or the blurriest scanner of it.

@@ -11,7 +11,7 @@ use crate::draw::Draw;
 use crate::flat;
 use crate::implant::{Grain, Implant, any_model, other_metal};
 use crate::metal::{MetalPlanes, planes, streaks};
-use crate::scanner::Scanner;
+use crate::scanner::{BONE, Scanner};
 use crate::space::{Vector, View, add, cross, scale, unit};
 use crate::style::{Quality, Style};
 use crate::viewer::Viewer;
@@ -29,11 +29,38 @@ pub struct SliceOptions {
     pub styles: &'static [Style],
     /// How well it can be seen.
     pub quality: Quality,
+    /// Share of slices in a bone window, in which bone comes near white, 0 to 1; of those without an array twice as many are,
+    /// and bone may be all white. (Backgrounds without anatomy are as bright only where there is no array.)
+    pub bone_windows: f32,
+    /// Share of the slices without an array on which an array's lead is seen all the same, with more wires, 0 to 1.
+    pub leads: f32,
 }
 
 impl Default for SliceOptions {
     fn default() -> Self {
-        Self { rows: 256, columns: 256, empty: 0.12, styles: &[Style::Anatomy], quality: Quality::Any }
+        Self {
+            rows: 256,
+            columns: 256,
+            empty: 0.12,
+            styles: &[Style::Anatomy],
+            quality: Quality::Any,
+            bone_windows: 0.0,
+            leads: 0.0,
+        }
+    }
+}
+
+impl SliceOptions {
+    /// What networks are trained on: every style, a tenth as clean and a tenth as blurred as they get, and more than
+    /// there is by chance of what is taken for an array: bright bone, and wires where no array is.
+    pub fn training(seed: u64) -> Self {
+        let quality = match seed % 10 {
+            3 => Quality::Clean,
+            7 => Quality::Blurred,
+            _ => Quality::Any,
+        };
+        let styles = &Style::TRAINING;
+        Self { empty: 0.25, styles, quality, bone_windows: 0.15, leads: 0.6, ..Self::default() }
     }
 }
 
@@ -59,6 +86,8 @@ pub struct PhantomSlice {
     pub image: Image8,
     /// True where the bloomed metal of the electrode array is. Neither lead wire nor coil is in it.
     pub mask: Mask,
+    /// True where other metal is what makes the slice bright: lead, wires, coil, clips.
+    pub other_metal: Mask,
     /// Distance of rows and of columns, mm, in the order of DICOM's PixelSpacing. They may differ.
     pub spacing_mm: [f32; 2],
     /// Contacts from base to tip, all of them, also those outside of the slice.
@@ -81,8 +110,8 @@ enum Ground {
     Anatomy(Anatomy),
     /// A temporal bone seen from elsewhere: how far aside, and from which directions.
     Astray(Anatomy, Vector, [Vector; 3]),
-    /// No anatomy: a style and its seed.
-    Flat(Style, u64),
+    /// No anatomy: a style, its seed, and how much brighter than usual it is.
+    Flat(Style, u64, f32),
     /// Grey levels of a picture as large as the slice.
     Picture(Vec<f32>),
 }
@@ -97,7 +126,7 @@ impl Ground {
                 let (roll, lean) = (draw.range(-3.1, 3.1), draw.range(0.0, 1.5));
                 Self::Astray(anatomy, draw.jitter(7.0), directions(draw, roll, lean))
             }
-            style => Self::Flat(style, u64::from(draw.bits())),
+            style => Self::Flat(style, u64::from(draw.bits()), 1.0),
         }
     }
 
@@ -109,7 +138,10 @@ impl Ground {
                 let [right, down] = [*right, *down];
                 anatomy.paint(&View { centre: add(view.centre, *aside), right, down, ..view.clone() })
             }
-            Self::Flat(style, seed) => scanner.hu_of(&flat::paint(view, *style, *seed)),
+            Self::Flat(style, seed, gain) => {
+                let greys = flat::paint(view, *style, *seed).into_iter().map(|grey| grey * gain);
+                scanner.hu_of(&greys.collect::<Vec<f32>>())
+            }
             Self::Picture(greys) => scanner.hu_of(greys),
         }
     }
@@ -127,6 +159,13 @@ pub(crate) struct Head {
 pub(crate) struct Exposure {
     pub(crate) hu: Vec<f32>,
     pub(crate) metal: MetalPlanes,
+}
+
+/// A slice as people see it, and where its array and its other metal are.
+pub(crate) struct Developed {
+    pub(crate) image: Image8,
+    pub(crate) mask: Mask,
+    pub(crate) other_metal: Mask,
 }
 
 /// Fewer connected pixels than this are no part of a mask.
@@ -150,6 +189,29 @@ impl Head {
         Self { ground, implant, grains, scanner: Scanner::random(draw) }
     }
 
+    /// What training wants more of than there is by chance. Its random numbers are its own, so that slices without it stay as
+    /// they are.
+    fn vary(&mut self, seed: u64, style: Style, options: &SliceOptions, reach: f32) {
+        let mut draw = Draw::new(seed, 4);
+        let with_array = self.implant.is_some();
+        let bone_window = draw.chance(options.bone_windows * if with_array { 1.0 } else { 2.0 });
+        let lead = draw.chance(options.leads) && !with_array;
+        match &mut self.ground {
+            Ground::Flat(_, _, gain) if bone_window && !with_array => *gain = draw.range(1.2, 2.6),
+            Ground::Anatomy(_) | Ground::Astray(..) if bone_window => {
+                self.scanner.set_bone_window(&mut draw, with_array);
+            }
+            _ => (),
+        }
+        if lead {
+            let cochlea = if style.is_wild() { Cochlea::wild(&mut draw) } else { Cochlea::random(&mut draw) };
+            let model = any_model(&mut draw);
+            let pulled_out = Implant::random(&mut draw, &cochlea, model);
+            self.grains.extend(pulled_out.grains.iter().filter(|grain| !grain.array));
+            self.grains.extend(other_metal(&mut draw, reach, 1.0));
+        }
+    }
+
     pub(crate) fn expose(&self, view: &View, draw: &mut Draw) -> Exposure {
         let mut hu = self.ground.paint(view, &self.scanner);
         self.scanner.blur_tissue(view, &mut hu);
@@ -165,21 +227,22 @@ impl Head {
         Exposure { hu, metal }
     }
 
-    /// The 8-bit look and the mask of an exposure, seen through a viewer.
-    pub(crate) fn develop(&self, view: &View, exposure: &Exposure, viewer: &Viewer) -> (Image8, Mask) {
+    /// The 8-bit look and the masks of an exposure, seen through a viewer.
+    pub(crate) fn develop(&self, view: &View, exposure: &Exposure, viewer: &Viewer) -> Developed {
         let mut shown: Vec<f32> = exposure.hu.iter().map(|&hu| self.scanner.grey(hu)).collect();
         viewer.show(view.rows, view.columns, &mut shown);
         let grey: Vec<u8> = shown.into_iter().map(|grey| grey.round().clamp(0.0, 255.0) as u8).collect();
         let level = self.level(view, &grey);
         let enough = 0.22 * (150.0 - 40.0) * self.scanner.window[1] / self.scanner.contact;
-        let metal = &exposure.metal;
-        let mask = (0..grey.len())
-            .map(|i| {
-                let array = metal.array[i];
-                f32::from(grey[i]) > level && array > enough && array >= metal.other[i]
-            })
-            .collect();
-        (grid(view, grey), remove_small(&grid(view, mask), SPECK, Connectivity::Four))
+        let MetalPlanes { array, other, .. } = &exposure.metal;
+        let bright = |i: usize, metal: &[f32]| f32::from(grey[i]) > level && metal[i] > enough;
+        let mask = (0..grey.len()).map(|i| bright(i, array) && array[i] >= other[i]).collect();
+        let other_metal = (0..grey.len()).map(|i| bright(i, other) && other[i] > array[i]).collect();
+        Developed {
+            mask: remove_small(&grid(view, mask), SPECK, Connectivity::Four),
+            other_metal: grid(view, other_metal),
+            image: grid(view, grey),
+        }
     }
 
     /// The grey level above which the array belongs to the mask.
@@ -205,9 +268,13 @@ impl Head {
             .collect();
         peaks.sort_unstable();
         let bright = peaks.get(peaks.len() * 2 / 3).map_or(255.0, |&peak| f32::from(peak));
-        faint_level(bright)
+        let bone = self.scanner.grey(BONE);
+        if bone > BRIGHT_BONE { (bone + 0.45 * (bright - bone)).max(bone + 8.0) } else { faint_level(bright) }
     }
 }
+
+/// In a window in which bone is brighter, 150 can't tell metal from bone: the level lies between the two instead.
+const BRIGHT_BONE: f32 = 134.5;
 
 /// The grey level above which people keep pixels of an array whose contacts are this bright: 150, or less where contacts hardly
 /// are brighter than bone (118).
@@ -224,9 +291,9 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
     make(seed, options, None)
 }
 
-/// Picture and mask of a slice of the styles that networks train on.
+/// Picture and mask of a slice that networks train on.
 pub fn training_pair(seed: u64) -> (Image8, Mask) {
-    let made = slice(seed, &SliceOptions { styles: &Style::TRAINING, ..SliceOptions::default() });
+    let made = slice(seed, &SliceOptions::training(seed));
     (made.image, made.mask)
 }
 
@@ -249,6 +316,7 @@ fn make(seed: u64, options: &SliceOptions, background: Option<Vec<f32>>) -> Phan
     let style = *options.styles.get(draw.below(options.styles.len())).unwrap_or(&Style::Anatomy);
     let width = draw.log_range(20.0, 48.0);
     let mut head = Head::random(&mut draw, style, with_array, width * 0.5);
+    head.vary(seed, style, options, width * 0.5);
     let viewer = if options.quality == Quality::Any { Viewer::random(&mut draw) } else { Viewer::NONE };
     head.scanner.set_quality(options.quality);
     if let Some(greys) = background {
@@ -258,9 +326,9 @@ fn make(seed: u64, options: &SliceOptions, background: Option<Vec<f32>>) -> Phan
     for attempt in 0..5 {
         let view = random_view(&mut draw, style, head.implant.as_ref(), [rows, columns], width, attempt);
         let exposure = head.expose(&view, &mut draw);
-        let (grey, mask) = head.develop(&view, &exposure, &viewer);
-        let fit = if with_array { fit(&head, &view, &mask) } else { Fit::Good };
-        last = Some((view, grey, mask));
+        let developed = head.develop(&view, &exposure, &viewer);
+        let fit = if with_array { fit(&head, &view, &developed.mask) } else { Fit::Good };
+        last = Some((view, developed));
         match fit {
             Fit::Good => break,
             Fit::Elsewhere => (),
@@ -269,7 +337,7 @@ fn make(seed: u64, options: &SliceOptions, background: Option<Vec<f32>>) -> Phan
         }
     }
     match last {
-        Some((view, grey, mask)) => assemble(&head, &view, grey, mask),
+        Some((view, developed)) => assemble(&head, &view, developed),
         None => unreachable!("the loop runs at least once"),
     }
 }
@@ -295,7 +363,8 @@ fn fit(head: &Head, view: &View, mask: &Mask) -> Fit {
     }
 }
 
-fn assemble(head: &Head, view: &View, image: Image8, mask: Mask) -> PhantomSlice {
+fn assemble(head: &Head, view: &View, developed: Developed) -> PhantomSlice {
+    let Developed { image, mask, other_metal } = developed;
     let [dy, dx] = view.spacing;
     let place = |point| {
         let [column, row, away] = view.project(point);
@@ -313,6 +382,7 @@ fn assemble(head: &Head, view: &View, image: Image8, mask: Mask) -> PhantomSlice
     PhantomSlice {
         image,
         mask,
+        other_metal,
         spacing_mm: view.spacing,
         contacts,
         centreline_mm,

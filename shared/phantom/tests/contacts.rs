@@ -34,3 +34,28 @@ fn found_contacts_lie_on_true_ones() {
     assert!(counted * 100 >= made.len() * 60, "{counted} of {} have a count", made.len());
     assert!(exact * 100 >= counted * 75, "{exact} of {counted} counts are exact");
 }
+
+#[test]
+fn contacts_are_numbered_from_the_base() {
+    let (mut told, mut from_base) = (0, 0);
+    for made in clean(150) {
+        let spacing = made.spacing_mm.map(f64::from);
+        let Some(array) = electrode_array(&made.image, &made.mask, spacing) else { continue };
+        // Where the spiral shows too little of itself, nobody can tell.
+        let ([first, .., last], Some(_)) = (&array.contacts[..], array.insertion_deg) else { continue };
+        let nearest = |at: (f64, f64)| {
+            let off =
+                |true_: &SliceContact| (at.0 - f64::from(true_.y_mm)).hypot(at.1 - f64::from(true_.x_mm));
+            let distances = made.contacts.iter().map(off).enumerate();
+            distances.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(number, _)| number)
+        };
+        told += 1;
+        let right = nearest(first.at_mm) < nearest(last.at_mm);
+        from_base += usize::from(right);
+        if !right {
+            eprintln!("{:?} {:?}", made.model.map(|m| m.name), array);
+        }
+    }
+    eprintln!("{from_base} of {told}");
+    assert!(from_base * 100 >= told * 95, "{from_base} of {told}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use modiolus_imaging::components::{Connectivity, components};
-use modiolus_phantom::{PhantomSlice, SliceOptions, Style, Vendor, slice, slice_onto};
+use modiolus_phantom::{PhantomSlice, Quality, SliceOptions, Style, Vendor, slice, slice_onto};
 use rayon::prelude::*;
 
 /// Some slices, made once for all tests.
@@ -88,6 +88,55 @@ fn every_style_shows_arrays_and_looks_different() {
         pictures.insert(made[0].image.values().to_vec());
     }
     assert_eq!(pictures.len(), Style::ALL.len());
+}
+
+/// The mean grey of the brightest tenth of a picture.
+fn brightest(made: &PhantomSlice) -> f64 {
+    let mut greys = made.image.values().to_vec();
+    greys.sort_unstable();
+    let tenth = &greys[greys.len() * 9 / 10..];
+    tenth.iter().map(|&grey| f64::from(grey)).sum::<f64>() / tenth.len() as f64
+}
+
+#[test]
+fn in_a_bone_window_bone_is_bright_and_the_array_brighter() {
+    let usual = SliceOptions { empty: 0.0, ..SliceOptions::default() };
+    let (mut brighter, mut shown) = (0, 0);
+    for seed in 0..24 {
+        let (before, made) =
+            (slice(seed, &usual), slice(seed, &SliceOptions { bone_windows: 1.0, ..usual.clone() }));
+        brighter += usize::from(brightest(&made) > brightest(&before) + 15.0);
+        shown += usize::from(made.has_array());
+        let in_mask = made.image.values().iter().zip(made.mask.values()).filter(|(_, set)| **set);
+        assert!(in_mask.into_iter().all(|(grey, _)| *grey > 140), "seed {seed}");
+    }
+    assert!(brighter >= 20 && shown >= 22, "{brighter} brighter, {shown} with an array");
+}
+
+#[test]
+fn leads_are_bright_where_no_array_is() {
+    let options = SliceOptions { empty: 1.0, leads: 1.0, ..SliceOptions::default() };
+    let made: Vec<_> = (0..24).map(|seed| slice(seed, &options)).collect();
+    assert!(made.iter().all(|slice| !slice.has_array() && slice.contacts.is_empty()));
+    let with_metal = made.iter().filter(|slice| slice.other_metal.count() > 30).count();
+    assert!(with_metal >= 18, "{with_metal} of 24 show metal");
+}
+
+#[test]
+fn a_pixel_is_array_or_other_metal_or_neither() {
+    let both = |made: &PhantomSlice| {
+        made.mask.values().iter().zip(made.other_metal.values()).any(|(array, other)| *array && *other)
+    };
+    assert!(!slices().iter().any(both));
+    assert!(slices().iter().filter(|made| made.other_metal.count() > 30).count() > 30);
+}
+
+#[test]
+fn training_sees_every_quality_and_more_slices_without_an_array() {
+    let qualities = (0..10).map(|seed| SliceOptions::training(seed).quality);
+    assert_eq!(qualities.filter(|quality| *quality == Quality::Any).count(), 8);
+    let empty = (0..80).filter(|&seed| !slice(seed, &SliceOptions::training(seed)).has_array()).count();
+    assert!((10..32).contains(&empty), "{empty} of 80 without an array");
 }
 
 #[test]
