@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-NAMES = ["filter", "queue", "cluster"]
+NAMES = ["filter", "queue", "cluster", "segmentation", "torch"]
 FIELDS = ["what", "ours", "peer", "ratio", "wanted", "met"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")

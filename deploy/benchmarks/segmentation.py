@@ -1,0 +1,165 @@
+"""Masks on 600 phantoms with seeds that no network was trained on (every vendor, every blur, a quarter of a kind's styles without
+anatomy), on the coronal reformats of a real head CT without an implant, and on five real slices of one person.
+
+Peers: whatever is brighter than 150, and the reference of the field (`one-level-unet`) trained on the same phantoms by the same
+loop, loss and optimizer, but short: 8 epochs of 12 steps of four patches, five minutes on one core, where ours took an hour and
+a half. Figures are means over pictures with an array, on their own grid, at the plan's threshold.
+
+The real pictures lie beside the project (../shared/real) and are left out where they are absent.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+from measuring import BENCH, FIELDS, ROOT, TARGET, python_package, say
+
+WORK = BENCH / "segmentation"
+MODELS = ROOT / "shared/segmentation/models"
+OURS = MODELS / "base.safetensors"
+REAL = ROOT.parent / "shared/real"
+HERE = ROOT / "deploy/benchmarks"
+EXAMPLES = TARGET / "release/examples"
+
+# Of each of the judge's eight kinds.
+SLICES = 75
+REFERENCE = {"network": {"kind": "one-level-unet", "features": 64}, "name": "one-level-unet", "epochs": 8}
+REFERENCE_PATCHES = 48
+# The head CT's own window, and one in which all of its bone is told apart: HU shown as black and as white.
+WINDOWS = {"bone window": (-700, 1300), "wide window": (-500, 2560)}
+
+MEASURES = {
+    "IoU": "iou",
+    "NSD at 2 px": "nsd_2px",
+    "Dice": "dice",
+    "centreline distance (px)": "centreline_px",
+    "contacts, right count of all counts": "exact",
+    "contacts, distance to the true one (mm)": "error_mm",
+    "lead, wires and coil drawn, by pixels": "other_metal",
+    "slices without an array drawn on": "drawn_on",
+}
+
+
+def build():
+    examples = [part for name in ["judge", "train_base"] for part in ("--example", name)]
+    command = ["cargo", "build", "--release", "--locked", "-p", "modiolus-segmentation", *examples]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def reference():
+    """The reference network's model, trained once."""
+    plan = json.loads((MODELS / "base.plan.json").read_text()) | REFERENCE
+    plan["input"]["patches"] = REFERENCE_PATCHES
+    plan["loss"]["deep"] = 0.0
+    text = json.dumps(plan)
+    home = WORK / f"one-level-unet-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    model = home / "one-level-unet.safetensors"
+    if not model.is_file():
+        say("training the reference network, five minutes on one core")
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "plan.json").write_text(text)
+        # Under another name until it is done.
+        subprocess.run([EXAMPLES / "train_base", home / "unfinished", home / "plan.json"], check=True, stdout=subprocess.DEVNULL)
+        (home / "unfinished").rename(model)
+    return model
+
+
+def head_ct():
+    """Folders with the head CT's coronal reformats, by window."""
+    if not (REAL / "head-ct").is_dir():
+        say(f"skipped: there is no head CT in {REAL}")
+        return {}
+    path = os.pathsep.join(python_package(*package)["PYTHONPATH"] for package in [("numpy", "2.4.6"), ("pydicom", "3.0.2")])
+    folders = {}
+    for name, window in WINDOWS.items():
+        folders[name] = WORK / f"head-ct {name}"
+        if not folders[name].is_dir():
+            command = [sys.executable, HERE / "reformats.py", REAL / "head-ct", folders[name], *map(str, window)]
+            subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True)
+    return folders
+
+
+def real_pairs():
+    truth = REAL / "cbct-truth"
+    if truth.is_dir():
+        return [truth / "images", truth / "masks"]
+    say(f"skipped: there are no real slices in {REAL}")
+    return None
+
+
+def judged(models, folders, pairs):
+    """What the judge says, by model and set."""
+    sets = [["--", folder] for folder in folders.values()] + ([["--", *pairs]] if pairs else [])
+    command = [EXAMPLES / "judge", "--json", str(SLICES), *models, *(part for one in sets for part in one)]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    told = {}
+    for line in map(json.loads, lines):
+        told.setdefault(line["model"], {})[line["set"]] = line
+    return told
+
+
+def figures(sets):
+    """The measures of several sets as of one."""
+    def mean(name, weight):
+        return sum(one[name] * one[weight] for one in sets) / max(sum(one[weight] for one in sets), 1)
+
+    def total(*names):
+        return [sum(one["contacts"][name] for one in sets) for name in names]
+
+    exact, counted, found = total("exact", "counted", "found")
+    error = sum(one["contacts"]["error_mm"] * one["contacts"]["found"] for one in sets)
+    empty = sum(one["without_array"] for one in sets)
+    known = {name: mean(name, "with_array") for name in ["iou", "nsd_2px", "dice", "centreline_px"]}
+    return known | {
+        "exact": exact / max(counted, 1),
+        "error_mm": error / max(found, 1),
+        "other_metal": mean("other_metal", "other_metal_px"),
+        "drawn_on": sum(one["drawn_on"] for one in sets) / max(empty, 1),
+    }
+
+
+def row(what, ours, peer=None, least=None, most=None):
+    """A row about a figure that has to be at least, or at most, so much; or is only told."""
+    wanted, met = None, None
+    if least is not None:
+        wanted, met = f">= {least}", ours >= least
+    if most is not None:
+        wanted, met = f"<= {most}", ours <= most
+    ratio = round(ours / peer, 2) if peer else None
+    return dict(zip(FIELDS, [what, round(ours, 3), None if peer is None else round(peer, 3), ratio, wanted, met]))
+
+
+def compare():
+    build()
+    WORK.mkdir(parents=True, exist_ok=True)
+    folders, pairs = head_ct(), real_pairs()
+    peers = {"threshold 150": "threshold", "one-level-unet": str(reference())}
+    told = judged([OURS, *peers.values()], folders, pairs)
+    real = {str(folder) for folder in folders.values()} | ({str(pairs[0])} if pairs else set())
+    phantoms = [name for name in told["threshold"] if name not in real and not name.startswith("arrays on")]
+
+    def of(model, *sets):
+        return figures([told[str(model)][name] for name in sets])
+
+    for peer, model in peers.items():
+        ours, theirs = of(OURS, *phantoms), of(model, *phantoms)
+        for what, measure in MEASURES.items():
+            yield row(f"phantoms: {what}; peer: {peer}", ours[measure], theirs[measure])
+    for kind, least in [("Anatomy Clean", 0.9), ("Anatomy Blurred", 0.8)]:
+        yield row(f"{kind}: IoU; peer: threshold 150", of(OURS, kind)["iou"], of("threshold", kind)["iou"], least=least)
+    clean = of(OURS, "Anatomy Clean")
+    yield row("Anatomy Clean: contacts, right count of all counts", clean["exact"], least=0.95)
+    yield row("Anatomy Clean: contacts, distance to the true one (mm)", clean["error_mm"], most=0.15)
+    empty = "Anatomy, no array"
+    yield row(f"{empty}: share drawn on; peer: one-level-unet", *(of(m, empty)["drawn_on"] for m in [OURS, peers["one-level-unet"]]), most=0.02)
+    for name, folder in folders.items():
+        ours, theirs = (of(model, str(folder))["drawn_on"] for model in [OURS, peers["one-level-unet"]])
+        yield row(f"head CT without an implant, {name}: share drawn on; peer: one-level-unet", ours, theirs, most=0.02)
+        metal = f"arrays on {folder}"
+        yield row(f"made arrays on parts of it, {name}: IoU; peer: threshold 150", of(OURS, metal)["iou"], of("threshold", metal)["iou"])
+    for peer, model in peers.items() if pairs else []:
+        ours, theirs = of(OURS, str(pairs[0])), of(model, str(pairs[0]))
+        for what in ["IoU", "NSD at 2 px", "Dice", "centreline distance (px)"]:
+            yield row(f"five real slices: {what}; peer: {peer}", ours[MEASURES[what]], theirs[MEASURES[what]])
