@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use modiolus_imaging::png;
 use modiolus_operations::retraining::first_job;
-use modiolus_operations::trainings;
+use modiolus_operations::{objects, trainings};
 use modiolus_pipeline::job::train::{Dataset, TrainJob};
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::{Digest, Message, ObjectKey, Plan};
@@ -35,13 +35,21 @@ use table::EpochTable;
 /// The largest plan file.
 const MAX_PLAN_BYTES: usize = 1 << 20;
 
-/// The training was given up: what it left is of no use.
+/// The training was given up: to start it again would end in the same way.
 #[derive(Debug)]
-struct TrainingFailed(String);
+struct TrainingFailed {
+    why: String,
+    /// The model of its last checkpoint, if it came so far.
+    kept: Option<PathBuf>,
+}
 
 impl std::fmt::Display for TrainingFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the training failed: {}", self.0)
+        write!(f, "the training failed: {}", self.why)?;
+        match &self.kept {
+            Some(path) => write!(f, ". What it had learned until then is kept: {}", path.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -224,6 +232,24 @@ fn announce(dataset: &Dataset, plan: &Plan, network: &dyn Network) {
     }
 }
 
+/// Writes the model of a failed training's last checkpoint beside the one that was wanted; `None` if it has none.
+async fn keep_last_good(
+    options: &Train,
+    network: &dyn Network,
+    store: &FolderStore,
+    segments: &[TrainJob],
+) -> Result<Option<PathBuf>> {
+    for checkpoint in segments.iter().rev().map(TrainJob::checkpoint) {
+        if store.length(&checkpoint).await?.is_some() {
+            let model = network.model_so_far(&objects::bytes(store, checkpoint).await?)?;
+            let path = options.output.with_extension("last-good.safetensors");
+            output::write_file(&path, &model)?;
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
 /// Runs all segments, with a live table.
 async fn run(
     options: &Train,
@@ -250,7 +276,8 @@ async fn run(
     listening.abort();
     let ended = ended?;
     if let Some(failed) = ended.failed.into_iter().next() {
-        return Err(TrainingFailed(failed.message).into());
+        let kept = keep_last_good(options, network, &**store, &segments).await?;
+        return Err(TrainingFailed { why: failed.message, kept }.into());
     }
     let last = segments.last().context("a training of no epochs")?;
     let outcome = Outcome::read(&**store, last).await?;

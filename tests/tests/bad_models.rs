@@ -91,3 +91,50 @@ fn run_and_promote_refuse_them_too() {
         Finished::success(modiolus().args(["models", "list", "--json", "--store"]).arg(&output)).json();
     assert_eq!(list.as_array().map(Vec::len), Some(0));
 }
+
+/// The model with every value of some tensors replaced.
+fn with_values(model: &[u8], value: impl Fn(&str) -> Option<f32>) -> Vec<u8> {
+    let length = usize::try_from(u64::from_le_bytes(model[..8].try_into().unwrap())).unwrap();
+    let header: Value = serde_json::from_slice(&model[8..8 + length]).unwrap();
+    let mut changed = model.to_vec();
+    for (name, tensor) in header.as_object().unwrap() {
+        let Some(value) = value(name) else { continue };
+        let place = |end: usize| 8 + length + tensor["data_offsets"][end].as_u64().unwrap() as usize;
+        changed[place(0)..place(1)]
+            .chunks_exact_mut(4)
+            .for_each(|four| four.copy_from_slice(&value.to_le_bytes()));
+    }
+    changed
+}
+
+#[test]
+fn a_training_that_diverges_says_so_and_keeps_its_last_good_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (picture, good) = workshop(folder.path());
+    // Tiny weights around a huge one: the first step makes the others large enough for the next to overflow.
+    let explosive = with_values(&fs::read(good).unwrap(), |name| match name {
+        "weights.up.0.0.kernel" => Some(1e38),
+        "weights.head.kernel" => Some(-1e-15),
+        name if name.ends_with(".kernel") => Some(1e-15),
+        name if name.starts_with("weights.") => Some(0.0),
+        _ => None,
+    });
+    let (base, output) = (folder.path().join("base.safetensors"), folder.path().join("new.safetensors"));
+    scans::write(&base, &explosive);
+    let mut plan = scans::small_plan(10);
+    (plan.batch, plan.optimizer.rate) = (4, 1e-3);
+    let plan = scans::plan_file(folder.path(), &plan);
+    let mut train = modiolus();
+    train
+        .arg("train")
+        .arg("--images")
+        .arg(folder.path().join("images"))
+        .arg("--masks")
+        .arg(folder.path().join("masks"));
+    train.arg("--plan").arg(plan).arg("--base").arg(base).arg("--output").arg(&output);
+    let said = Finished::failure(&mut train, &["diverged", "rate", "new.last-good.safetensors"]);
+    assert!(!output.exists() && !folder.path().join("new.safetensors.training").exists(), "{said}");
+    let mut predict = modiolus();
+    predict.arg("predict").arg(picture).arg("--output").arg(folder.path().join("drawn")).arg("--model");
+    Finished::success(predict.arg(folder.path().join("new.last-good.safetensors")));
+}

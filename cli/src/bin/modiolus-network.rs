@@ -10,7 +10,7 @@ use modiolus_infer::InferStage;
 use modiolus_pipeline::job::train::Dataset;
 use modiolus_pipeline::{ObjectKey, Plan};
 use modiolus_runtime::House;
-use modiolus_segmentation::{Device, ModelFile};
+use modiolus_segmentation::{Checkpoint, Device, ModelFile};
 use modiolus_train::TrainStage;
 
 fn main() -> ExitCode {
@@ -35,6 +35,10 @@ impl Network for Libtorch {
 
     fn plan_of(&self, model: &[u8]) -> Result<Plan> {
         Ok(ModelFile::decode(model)?.origin.plan)
+    }
+
+    fn model_so_far(&self, checkpoint: &[u8]) -> Result<Vec<u8>> {
+        Ok(Checkpoint::decode(checkpoint)?.model.encode()?)
     }
 
     fn predictor(&self, model: &[u8]) -> Result<Box<dyn Predictor>> {

@@ -227,6 +227,9 @@ mod tests {
         fn plan_of(&self, model: &[u8]) -> Result<Plan> {
             if model.starts_with(b"model") { Ok(Plan::default()) } else { Err(anyhow!("not a model file")) }
         }
+        fn model_so_far(&self, _: &[u8]) -> Result<Vec<u8>> {
+            Err(anyhow!("a toy"))
+        }
         fn predictor(&self, _: &[u8]) -> Result<Box<dyn Predictor>> {
             Err(anyhow!("a toy"))
         }

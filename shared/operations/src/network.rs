@@ -18,6 +18,12 @@ pub trait Network: Send + Sync {
     /// In words: not a model, another architecture, weights that don't fit or are no numbers.
     fn plan_of(&self, model: &[u8]) -> Result<Plan>;
 
+    /// The model file of a training that is not done, from its checkpoint.
+    ///
+    /// # Errors
+    /// As [`Network::plan_of`].
+    fn model_so_far(&self, checkpoint: &[u8]) -> Result<Vec<u8>>;
+
     /// A model that is ready to predict.
     ///
     /// # Errors

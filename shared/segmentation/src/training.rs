@@ -84,7 +84,7 @@ impl Training {
     /// Trains until `to` epochs are done, at most the plan's, and tells `progress` of each. `stop` is asked between steps.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the loss is no number any more, [`Error::Stopped`] when `stop` says so.
+    /// [`Error::Diverged`] when a loss is no number any more, [`Error::Stopped`] when `stop` says so.
     pub fn train_epochs(
         &mut self,
         data: &Data,
@@ -123,8 +123,13 @@ impl Training {
             pictures += batch.count;
             Ok(())
         })?;
+        let metrics = self.judge(data, sum / pictures.max(1) as f64)?;
+        if !metrics.judged_loss.is_finite() {
+            // What the last step made of the weights is no good, though the loss before it was.
+            return Err(Error::Diverged { epoch: metrics.epoch, loss: metrics.judged_loss });
+        }
         self.epoch += 1;
-        self.judge(data, sum / pictures.max(1) as f64)
+        Ok(metrics)
     }
 
     /// The plan's loss, on the full grid and, by its share, on each coarser one, where a pixel is electrode if any below it is.
@@ -143,7 +148,7 @@ impl Training {
         Ok(sum)
     }
 
-    /// What the network now makes of the judging pictures.
+    /// What the network makes of the judging pictures after the epoch's last step.
     fn judge(&self, data: &Data, trained_loss: f64) -> Result<EpochMetrics, Error> {
         let predictor = Predictor::new(self.model()?, self.network.device());
         let weights = &self.plan.loss;
@@ -157,7 +162,7 @@ impl Training {
             judged.iter().map(|values| values[index]).sum::<f64>() / judged.len().max(1) as f64
         };
         Ok(EpochMetrics {
-            epoch: self.epoch,
+            epoch: self.epoch + 1,
             epochs: self.plan.epochs,
             loss: trained_loss,
             judged_loss: mean(0),

@@ -1,0 +1,124 @@
+//! Pictures and masks that nobody would want to learn from: each is learned from, or refused with the reason.
+
+use std::fs;
+use std::path::Path;
+
+use modiolus_imaging::{Grid, Image8, Mask, png};
+use modiolus_pipeline::Plan;
+use modiolus_tests::{Finished, modiolus, results, scans};
+
+/// Memory for pictures of 8000 x 8000 and the network, in KiB.
+const MOST_KIB: u64 = 3 << 20;
+
+fn write_pair(folder: &Path, name: &str, image: &Image8, mask: &Mask) {
+    scans::write(&folder.join(format!("images/{name}.png")), &png::encode_grey(image));
+    scans::write(&folder.join(format!("masks/{name}.png")), &png::encode_mask(mask));
+}
+
+/// A noisy picture with a bright square in its middle.
+fn square(side: usize) -> (Image8, Mask) {
+    let inside = |at: usize| at.abs_diff(side / 2) <= side / 8;
+    let grey = |row: usize, column: usize| (row * 7 + column * 13) % 60 + 20;
+    let mask = Grid::from_fn(side, side, |row, column| inside(row) && inside(column)).unwrap();
+    let image = Grid::from_fn(side, side, |row, column| {
+        if mask[(row, column)] { 230 } else { u8::try_from(grey(row, column)).unwrap() }
+    });
+    (image.unwrap(), mask)
+}
+
+fn training(folder: &Path, plan: &Plan) -> std::process::Command {
+    let mut command = modiolus();
+    command.arg("train").arg("--images").arg(folder.join("images")).arg("--masks").arg(folder.join("masks"));
+    command.arg("--output").arg(folder.join("model.safetensors"));
+    command.arg("--plan").arg(scans::plan_file(folder, plan));
+    command
+}
+
+/// Small plans of both kinds of input.
+fn plans() -> [Plan; 2] {
+    let native = modiolus_pipeline::plan::Input::Native { multiple: 2, patch: 32, patches: 8 };
+    let small = scans::small_plan(2);
+    [Plan { input: native, ..small.clone() }, small]
+}
+
+#[test]
+fn masks_without_an_electrode_are_nothing_to_learn_and_full_ones_are_learned() {
+    for plan in plans() {
+        for full in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            for number in 0..4 {
+                let (image, mask) = square(40 + number);
+                write_pair(folder.path(), &format!("p{number}_1"), &image, &mask.like(full));
+            }
+            let said = Finished::of(&mut training(folder.path(), &plan));
+            match full {
+                true => said.with_code(0),
+                false => said.with_code(1).saying(&["no training mask has an electrode"]),
+            };
+            assert_eq!(folder.path().join("model.safetensors").exists(), full);
+        }
+    }
+}
+
+#[test]
+fn a_picture_without_an_electrode_among_others_teaches_where_none_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..4 {
+        let (image, mask) = square(40 + number);
+        let mask = if number == 0 { mask.like(false) } else { mask };
+        write_pair(folder.path(), &format!("p{number}_1"), &image, &mask);
+    }
+    Finished::success(&mut training(folder.path(), &plans()[0]));
+}
+
+#[test]
+fn the_smallest_and_largest_pictures_are_learned_and_drawn_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, side) in [16, 8000, 17, 40].into_iter().enumerate() {
+        let (image, mask) = square(side);
+        write_pair(folder.path(), &format!("p{number}_1"), &image, &mask);
+    }
+    for plan in plans() {
+        let said = Finished::success(&mut training(folder.path(), &plan));
+        assert!(said.peak_kib < MOST_KIB, "{} KiB: {said}", said.peak_kib);
+        let masks = folder.path().join("drawn");
+        let mut predict = modiolus();
+        predict.arg("predict").arg(folder.path().join("images")).arg("--output").arg(&masks);
+        let said = Finished::success(predict.arg("--model").arg(folder.path().join("model.safetensors")));
+        assert!(said.peak_kib < MOST_KIB, "{} KiB: {said}", said.peak_kib);
+        assert_eq!(results::mask(&masks.join("p0_1.png")).0, 16);
+        assert_eq!(results::mask(&masks.join("p1_1.png")).0, 8000);
+        fs::remove_dir_all(masks).unwrap();
+    }
+}
+
+#[test]
+fn the_base_model_draws_on_the_smallest_and_largest_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    for side in [1, 16, 8000] {
+        scans::write(&folder.path().join(format!("images/{side}.png")), &png::encode_grey(&square(side).0));
+    }
+    let masks = folder.path().join("drawn");
+    let mut predict = modiolus();
+    let said = Finished::success(
+        predict.arg("predict").arg(folder.path().join("images")).arg("--output").arg(&masks),
+    );
+    assert!(said.peak_kib < MOST_KIB, "{} KiB: {said}", said.peak_kib);
+    for side in [1, 16, 8000] {
+        assert_eq!(results::mask(&masks.join(format!("{side}.png"))).0, side);
+    }
+}
+
+#[test]
+fn a_single_patient_is_learned_and_told_that_nothing_was_held_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..3 {
+        let (image, mask) = square(40 + number);
+        write_pair(folder.path(), &format!("p1_{number}"), &image, &mask);
+    }
+    let said = Finished::success(training(folder.path(), &plans()[0]).arg("--json"));
+    let said = said.saying(&["No split is possible", "judged on what it trains on"]);
+    let last = said.stdout.lines().last().unwrap();
+    let summary: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(summary["held_out"], false);
+}
