@@ -60,7 +60,7 @@ class Cluster:
             # Who begins which job, and which were done before: what the evidence is taken from.
             "RUST_LOG": "info,modiolus_runtime=debug",
             # Any free port of this machine.
-            **dict.fromkeys(["MODIOLUS_BROKER_PORT", "MODIOLUS_MANAGEMENT_PORT", "MODIOLUS_STORE_PORT"], ""),
+            **dict.fromkeys(["MODIOLUS_BROKER_PORT", "MODIOLUS_MANAGEMENT_PORT", "MODIOLUS_STORE_PORT", "MODIOLUS_CONSOLE_PORT"], ""),
         }
         self.containers = {}
 

@@ -93,7 +93,7 @@ def rights(pod):
                 yield f"{variable['name']} is a secret outside a file"
 
 
-def worker(stage, pod, keys):
+def program(who, pod, keys):
     """What fits the programs and the compose file."""
     container = pod["containers"][0]
     probes = [container.get(name, {}).get("httpGet", {}).get("path") for name in ("livenessProbe", "readinessProbe")]
@@ -102,13 +102,13 @@ def worker(stage, pod, keys):
     if pod.get("terminationGracePeriodSeconds") != grace():
         yield f"has {pod.get('terminationGracePeriodSeconds')} s to drain, in docker-compose.yml {grace()}"
     secrets = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
-    if secrets != [f"modiolus-{stage}"]:
+    if secrets != [f"modiolus-{who}"]:
         yield f"gets the secrets {secrets}"
     for variable in container["env"]:
         if variable["name"] not in keys:
             yield f"{variable['name']} is no key of docs/configuration.md"
     knows = any(variable["name"] == "MODIOLUS__PSEUDONYMS__KEY_FILE" for variable in container["env"])
-    if knows != (stage == "filter"):
+    if knows != (who == "filter"):
         yield "only filter gets the key of the pseudonyms"
 
 
@@ -170,8 +170,8 @@ def faults(items):
     for item, pod in pods(items):
         name = f"{item['kind']} {item['metadata']['name']}"
         yield from (f"{name}: {fault}" for fault in rights(pod))
-        if item["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "worker":
-            yield from (f"{name}: {fault}" for fault in worker(item["metadata"]["name"], pod, keys))
+        if item["metadata"].get("labels", {}).get("app.kubernetes.io/component") in ("worker", "console"):
+            yield from (f"{name}: {fault}" for fault in program(item["metadata"]["name"], pod, keys))
     yield from scaling(items)
     yield from selectors(items)
     yield from secrets(items)
