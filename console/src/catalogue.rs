@@ -4,7 +4,7 @@ mod chunk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::stream::{StreamExt, TryStreamExt, iter};
@@ -16,6 +16,7 @@ use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::key::SUBMISSIONS_PREFIX;
 use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, PatientKey, RunId, SliceId};
 use modiolus_store::ObjectStore;
+use tokio::time::Instant;
 
 pub use chunk::{Chunk, Found, GivenUp, Measured, Reached};
 
@@ -259,3 +260,7 @@ fn named(chunks: &[Arc<Chunk>]) -> Vec<Slice> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;
