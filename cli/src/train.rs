@@ -241,7 +241,8 @@ async fn keep_last_good(
 ) -> Result<Option<PathBuf>> {
     for checkpoint in segments.iter().rev().map(TrainJob::checkpoint) {
         if store.length(&checkpoint).await?.is_some() {
-            let model = network.model_so_far(&objects::bytes(store, checkpoint).await?)?;
+            // One that can't be read is no reason to hide why the training failed.
+            let Ok(model) = network.model_so_far(&objects::bytes(store, checkpoint).await?) else { continue };
             let path = options.output.with_extension("last-good.safetensors");
             output::write_file(&path, &model)?;
             return Ok(Some(path));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use modiolus_pipeline::plan::Input;
 use modiolus_tests::{Finished, modiolus, scans};
 use serde_json::Value;
 
@@ -111,11 +112,11 @@ fn with_values(model: &[u8], value: impl Fn(&str) -> Option<f32>) -> Vec<u8> {
 fn a_training_that_diverges_says_so_and_keeps_its_last_good_model() {
     let folder = tempfile::tempdir().unwrap();
     let (picture, good) = workshop(folder.path());
-    // Tiny weights around a huge one: the first step makes the others large enough for the next to overflow.
+    // Tiny weights around a huge one: after the first step the gradients of the next overflow.
     let explosive = with_values(&fs::read(good).unwrap(), |name| match name {
-        "weights.up.0.0.kernel" => Some(1e38),
-        "weights.head.kernel" => Some(-1e-15),
-        name if name.ends_with(".kernel") => Some(1e-15),
+        "weights.up.0.0.kernel" => Some(1e30),
+        "weights.head.kernel" => Some(0.0),
+        name if name.ends_with(".kernel") => Some(1e-18),
         name if name.starts_with("weights.") => Some(0.0),
         _ => None,
     });
@@ -123,6 +124,8 @@ fn a_training_that_diverges_says_so_and_keeps_its_last_good_model() {
     scans::write(&base, &explosive);
     let mut plan = scans::small_plan(10);
     (plan.batch, plan.optimizer.rate) = (4, 1e-3);
+    // One step an epoch.
+    plan.input = Input::Native { multiple: 2, patch: 32, patches: 4 };
     let plan = scans::plan_file(folder.path(), &plan);
     let mut train = modiolus();
     train

@@ -118,6 +118,12 @@ impl Checkpoint {
         encode(CHECKPOINT, &self.model.origin, *steps, &all)
     }
 
+    /// Whether all its numbers are some.
+    pub(crate) fn is_finite(&self) -> bool {
+        let groups = [&self.model.weights, &self.moments.first, &self.moments.second];
+        groups.iter().all(|group| group.values().flatten().all(|value| value.is_finite()))
+    }
+
     /// The checkpoint in a file, wholly checked.
     ///
     /// # Errors

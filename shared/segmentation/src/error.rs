@@ -26,7 +26,7 @@ pub enum Error {
     Size(#[from] GridError),
     /// The loss is no number any more.
     #[error(
-        "the training diverged in epoch {epoch}: the loss is {loss}. Lower the plan's optimizer rate; the last checkpoint is good"
+        "the training diverged in epoch {epoch}: numbers overflow (loss {loss}). Lower the plan's optimizer rate; the last checkpoint is good"
     )]
     Diverged {
         /// Counted from 1.

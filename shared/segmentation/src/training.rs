@@ -184,9 +184,14 @@ impl Training {
     /// Everything that is needed to go on elsewhere.
     ///
     /// # Errors
-    /// Those of libtorch.
+    /// [`Error::Diverged`] when a weight or a moment of the optimizer is no number any more (steps overflow before losses do),
+    /// so that what is kept can be gone on from; those of libtorch.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
-        Ok(Checkpoint { model: self.model()?, moments: self.adam.state(&mut self.network)? })
+        let checkpoint = Checkpoint { model: self.model()?, moments: self.adam.state(&mut self.network)? };
+        match checkpoint.is_finite() {
+            true => Ok(checkpoint),
+            false => Err(Error::Diverged { epoch: self.epoch, loss: f64::INFINITY }),
+        }
     }
 }
 
