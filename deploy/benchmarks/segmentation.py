@@ -2,8 +2,8 @@
 anatomy), on the coronal reformats of a real head CT without an implant, and on five real slices of one person.
 
 Peers: whatever is brighter than 150, and the reference of the field (`one-level-unet`) trained on the same phantoms by the same
-loop, loss and optimizer, but short: 8 epochs of 12 steps of four patches, five minutes on one core, where ours took an hour and
-a half. Figures are means over pictures with an array, on their own grid, at the plan's threshold.
+loop, loss and optimizer, but short: 8 epochs of 12 steps of four patches, five minutes on one core, where ours took forty
+minutes. Figures are means over pictures with an array, on their own grid, at the plan's threshold.
 
 The real pictures lie beside the project (../shared/real) and are left out where they are absent.
 """

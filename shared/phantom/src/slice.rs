@@ -51,8 +51,8 @@ impl Default for SliceOptions {
 }
 
 impl SliceOptions {
-    /// What networks are trained on: every style, a tenth as clean and a tenth as blurred as they get, and more than
-    /// there is by chance of what is taken for an array: bright bone, and wires where no array is.
+    /// A harder mixture to train on: every style, a tenth as clean and a tenth as blurred as they get, and more than there is
+    /// by chance of what is taken for an array: bright bone, and wires where no array is. docs/experiments.md tells what it does.
     pub fn training(seed: u64) -> Self {
         let quality = match seed % 10 {
             3 => Quality::Clean,
@@ -291,9 +291,9 @@ pub fn slice(seed: u64, options: &SliceOptions) -> PhantomSlice {
     make(seed, options, None)
 }
 
-/// Picture and mask of a slice that networks train on.
+/// Picture and mask of a slice as the base model was trained on.
 pub fn training_pair(seed: u64) -> (Image8, Mask) {
-    let made = slice(seed, &SliceOptions::training(seed));
+    let made = slice(seed, &SliceOptions { styles: &Style::TRAINING, ..SliceOptions::default() });
     (made.image, made.mask)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! usage: train_base MODEL_FILE [PLAN_FILE [BASE_FILE]]
 //!
-//! Without a plan: the recipe of the model that ships. With one: a course by that plan on what networks rehearse
+//! Without a plan: the recipe of the model that ships. With one: a course by that plan on a harder mixture
 //! (`SliceOptions::training`: more of what is taken for an array), from nothing or from the model in BASE_FILE.
 //!
 //! One thread does all, so that the same plan gives the same bytes on the same kind of processor. The model so far is
