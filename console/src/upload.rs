@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -251,6 +252,10 @@ fn unpack_one(
     loop {
         let read = entry.read(&mut piece).map_err(|error| unreadable(position, &error.kind().to_string()))?;
         if read == 0 {
+            // A run is named by the paths, lengths and times of its files: made from what is in them, the times are the same when
+            // the same files are uploaded again, and that goes on with the same run.
+            let time = UNIX_EPOCH + Duration::from_secs(entry.crc32().into());
+            file.set_modified(time).map_err(disk)?;
             return Ok(length);
         }
         length += read as u64;
@@ -306,6 +311,17 @@ mod tests {
         assert_eq!(fs::read(folder.path().join("scans/207/b/I2")).unwrap(), b"two");
         assert_eq!(fs::read(folder.path().join("scans/etc/I3")).unwrap(), b"three");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the zip itself is gone");
+    }
+
+    #[tokio::test]
+    async fn the_same_file_uploaded_again_has_the_same_time_and_another_has_not() {
+        let mut times = Vec::new();
+        for content in [b"one", b"one", b"two"] {
+            let (_deliveries, folder) = received(zipped(&[("I1", content)])).await.unwrap();
+            times.push(fs::metadata(folder.path().join("scans/I1")).unwrap().modified().unwrap());
+        }
+        assert_eq!(times[0], times[1]);
+        assert_ne!(times[1], times[2]);
     }
 
     #[tokio::test]
