@@ -1,5 +1,5 @@
-"""Masks on 600 phantoms with seeds that no network was trained on (every vendor, every blur, a quarter of a kind's styles without
-anatomy), on the coronal reformats of a real head CT without an implant, and on five real slices of one person.
+"""Masks on 600 phantoms with seeds that no network was trained on (every vendor, every blur, every style, and
+wires without an array), on the coronal reformats of a real head CT without an implant, and on five real slices of one person.
 
 Peers: whatever is brighter than 150, and the reference of the field (`one-level-unet`) trained on the same phantoms by the same
 loop, loss and optimizer, but short: 8 epochs of 12 steps of four patches, five minutes on one core, where ours took forty
