@@ -57,7 +57,7 @@ fn train(plan: Plan, steps: u64) -> Result<Vec<f64>, Box<dyn Error>> {
     Ok(moments.windows(2).skip(1).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
 }
 
-fn predict(plan: Plan, repeats: usize) -> Result<Vec<f64>, Box<dyn Error>> {
+fn predict(plan: Plan, repeats: u64) -> Result<Vec<f64>, Box<dyn Error>> {
     let count = u64::from(plan.batch);
     let model = Training::start(plan, None, None, Device::CPU, 1)?.model()?;
     let predictor = Predictor::new(model, Device::CPU);
