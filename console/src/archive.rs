@@ -43,16 +43,21 @@ impl Archive {
 pub(crate) fn answer(name: &str, fill: impl FnOnce(&mut Archive) -> Result<()> + Send + 'static) -> Response {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
-        let failed = sender.clone();
-        if let Err(error) = write(Pipe(sender), fill) {
-            tracing::warn!("a download broke off: {error:#}");
+        let end = sender.clone();
+        match write(Pipe(sender), fill) {
             // Fails when the receiver has gone.
-            let _ = failed.blocking_send(Err(io::Error::other("the download broke off")));
+            Ok(()) => drop(end.blocking_send(None)),
+            Err(error) => tracing::warn!("a download broke off: {error:#}"),
         }
     });
-    let pieces = unfold(receiver, |mut receiver| async move {
-        let piece: Option<io::Result<Bytes>> = receiver.recv().await;
-        piece.map(|piece| (piece, receiver))
+    let pieces = unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Some(piece)) => Some((Ok(piece), Some(receiver))),
+            Some(None) => None,
+            // Whoever wrote has gone before the end, for whatever reason.
+            None => Some((Err(io::Error::other("the download broke off")), None)),
+        }
     });
     let mut answer = Body::from_stream(pieces).into_response();
     let headers = answer.headers_mut();
@@ -70,13 +75,13 @@ fn write(pipe: Pipe, fill: impl FnOnce(&mut Archive) -> Result<()>) -> Result<()
     Ok(())
 }
 
-/// Sends what is written to it.
-struct Pipe(mpsc::Sender<io::Result<Bytes>>);
+/// Sends what is written to it, piece by piece; `None` says that this was all.
+struct Pipe(mpsc::Sender<Option<Bytes>>);
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "whoever downloads has gone");
-        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        self.0.blocking_send(Some(Bytes::copy_from_slice(bytes))).map_err(gone)?;
         Ok(bytes.len())
     }
 
@@ -113,10 +118,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_download_that_fails_breaks_off_instead_of_looking_whole() {
-        let answer = answer("some.zip", |archive| {
+        let fails = answer("some.zip", |archive| {
             archive.add("a.png", b"picture")?;
             bail!("the store is gone")
         });
-        assert!(axum::body::to_bytes(answer.into_body(), 1_000_000).await.is_err());
+        let panics = answer("some.zip", |_| panic!("a test of what happens then"));
+        for answer in [fails, panics] {
+            assert!(axum::body::to_bytes(answer.into_body(), 1_000_000).await.is_err());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response;
 use modiolus_imaging::{annotation as labelme, png};
 use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
@@ -208,21 +208,41 @@ pub(crate) async fn labelme_files(
     let (app, handle) = (app.0, Handle::current());
     let name = file_name("labelme", &run, whose.patient.as_ref());
     Ok(archive::answer(&name, move |zip| {
-        outgoing.iter().try_for_each(|one| handle.block_on(add_labelme(&app, zip, one)))
+        for one in &outgoing {
+            // What blocks, as adding does, may not be waited for.
+            let found = handle.block_on(for_labelme(&*app.store, one))?;
+            add_labelme(zip, one, found)?;
+        }
+        Ok(())
     }))
 }
 
-async fn add_labelme(app: &Console, zip: &mut Archive, one: &Outgoing) -> anyhow::Result<()> {
-    let name = format!("{}_{}", one.which.0, one.name);
+/// A slice's picture and its mask; nothing where its run hasn't come so far.
+async fn for_labelme(
+    store: &dyn ObjectStore,
+    one: &Outgoing,
+) -> anyhow::Result<Option<(Bytes, Option<Bytes>)>> {
     let picture = ObjectKey::Image(one.which.0.clone(), one.which.1.clone());
-    if app.store.length(&picture).await?.is_none() {
-        // Its run hasn't come so far.
-        return Ok(());
+    if store.length(&picture).await?.is_none() {
+        return Ok(None);
     }
-    zip.add(&format!("{name}.png"), &objects::bytes(&*app.store, picture).await?)?;
-    if let Some(source) = &one.mask {
-        let mask = png::decode_mask(&objects::bytes(&*app.store, source.key(&one.which)).await?)?;
-        let file = labelme::write(&mask, &format!("{name}.png"));
+    let mask = match &one.mask {
+        Some(source) => Some(objects::bytes(store, source.key(&one.which)).await?),
+        None => None,
+    };
+    Ok(Some((objects::bytes(store, picture).await?, mask)))
+}
+
+fn add_labelme(
+    zip: &mut Archive,
+    one: &Outgoing,
+    found: Option<(Bytes, Option<Bytes>)>,
+) -> anyhow::Result<()> {
+    let Some((picture, mask)) = found else { return Ok(()) };
+    let name = format!("{}_{}", one.which.0, one.name);
+    zip.add(&format!("{name}.png"), &picture)?;
+    if let Some(mask) = mask {
+        let file = labelme::write(&png::decode_mask(&mask)?, &format!("{name}.png"));
         zip.add_text(&format!("{name}.json"), &String::from_utf8(file)?)?;
     }
     Ok(())
