@@ -39,6 +39,11 @@ impl Entry {
     fn is_under_way(&self) -> bool {
         matches!(self.phase, Phase::Waits | Phase::Works(_))
     }
+
+    fn is_waiting(&self, task: &Arc<Task>) -> bool {
+        let is_it = self.task.as_ref().is_some_and(|current| Arc::ptr_eq(current, task));
+        is_it && matches!(self.phase, Phase::Waits)
+    }
 }
 
 impl Standings {
@@ -62,13 +67,14 @@ impl Standings {
     /// Its turn has come. False where it was cancelled meanwhile, or another task has taken its place.
     pub(super) fn work(&self, task: &Arc<Task>, joins: Arc<Joins>) -> bool {
         let mut all = self.lock();
-        let Some(entry) = all.get_mut(&task.run) else { return false };
-        let is_it = entry.task.as_ref().is_some_and(|current| Arc::ptr_eq(current, task));
-        let waits = is_it && matches!(entry.phase, Phase::Waits);
-        if waits {
-            entry.phase = Phase::Works(joins);
-        }
-        waits
+        let Some(entry) = all.get_mut(&task.run).filter(|entry| entry.is_waiting(task)) else { return false };
+        entry.phase = Phase::Works(joins);
+        true
+    }
+
+    /// Whether it is still this task that waits.
+    pub(super) fn is_waiting(&self, task: &Arc<Task>) -> bool {
+        self.lock().get(&task.run).is_some_and(|entry| entry.is_waiting(task))
     }
 
     pub(super) fn stand_still(&self, run: &RunId, why: String) {

@@ -129,6 +129,10 @@ impl Inner {
 
     /// Does it in a house of its own; `None` where it isn't wanted any more.
     async fn carry_out(&self, task: &Arc<Task>) -> Result<Option<RunOutcome>> {
+        if !self.standings.is_waiting(task) {
+            // Its files may be gone.
+            return Ok(None);
+        }
         let store = FolderStore::new(self.place.folder())?;
         let store = match &task.folder {
             Some(folder) => store.with_scans(&folder.join(SCANS))?,
