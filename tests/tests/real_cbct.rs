@@ -110,7 +110,8 @@ fn patients_share_pictures(output: &Path) {
 fn nothing_else_is_left(output: &Path) {
     let files: Vec<_> =
         files_below(output).into_iter().filter(|path| !path.starts_with(".modiolus")).collect();
-    assert_eq!(files.len(), 3 + 5 * 4, "{files:?}");
+    assert_eq!(files.len(), 3 + 5 * 5, "{files:?}");
+    assert_eq!(files.iter().filter(|path| path.starts_with("segmentations")).count(), 5, "{files:?}");
 }
 
 fn page_needs_no_network(output: &Path) {
