@@ -277,7 +277,7 @@ async fn run(
     listening.abort();
     let ended = ended?;
     if let Some(failed) = ended.failed.into_iter().next() {
-        let kept = keep_last_good(options, network, &**store, &segments).await?;
+        let kept = keep_last_good(options, network, store, &segments).await?;
         return Err(TrainingFailed { why: failed.message, kept }.into());
     }
     let last = segments.last().context("a training of no epochs")?;
