@@ -87,7 +87,9 @@ impl Console {
     /// # Panics
     /// When it can't be reached.
     pub fn get(&self, path: &str) -> Response<Body> {
-        self.agent.get(self.url(path)).call().expect("the console can be reached")
+        let ask = || self.agent.get(self.url(path)).call();
+        // A connection that is kept open may end at any moment; what is safe is asked again (RFC 9110, section 9.2.2).
+        ask().or_else(|_| ask()).expect("the console can be reached")
     }
 
     /// The JSON at a path below `/api/v1`, which has to be there.
