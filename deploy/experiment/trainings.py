@@ -1,6 +1,7 @@
 """Trainings in a cluster to which harm is done: one that goes on from its checkpoints, one whose process dies whenever it
 begins, one with a segment that is longer than the broker waits."""
 
+import itertools
 import json
 import subprocess
 
@@ -53,18 +54,18 @@ class Trainings:
         logs = sorted(path for path in self.cluster.objects.list("models", f"training/{self.disturbed}/") if path.endswith(".json"))
         return [epoch["epoch"] for epoch in json.loads(self.cluster.objects.get("models", logs[-1]))] if logs else []
 
-    def judge_disturbed(self, work, strikes):
-        """Its figures, and what is wrong with them. A strike may cost the segment that it meets, and no other."""
-        struck = sum(strike.struck in ("train", "rabbitmq", "garage") for strike in strikes)
+    def judge_disturbed(self, work):
+        """Its figures, and what is wrong with them. Harm may cost the segment in hand, however often it is tried; none that was
+        done before is ever begun again."""
         missing, segments, _ = jobs_without_an_end(self.cluster.objects, self.disturbed)
-        again = sum(count - 1 for (stage, job), count in work.begun.items() if stage == "train" and job in self.segments(self.disturbed))
-        figures = {"segments of a training": segments, "segments done again": again, "strikes that could cost one": struck}
+        begun = work.begun_in_order(self.segments(self.disturbed))
+        turns = [job for job, _ in itertools.groupby(begun)]
         wrong = [f"the training lacks segments: {missing}"] if missing else []
         if (epochs := self.epochs_in_log()) != list(range(1, EPOCHS + 1)):
             wrong.append(f"the training's epochs: {epochs}")
-        if again > struck:
-            wrong.append(f"the training did {again} segments again after {struck} strikes")
-        return figures, wrong
+        if len(turns) != len(set(turns)):
+            wrong.append(f"the training went back to a segment before: {turns}")
+        return {"segments of a training": segments, "segments begun again": len(begun) - len(set(begun))}, wrong
 
     def segments(self, training):
         """The jobs of a training, as far as they have ended."""
