@@ -90,13 +90,13 @@ class Work:
                 self.redelivered += 1
 
     def begun_in_order(self, segments):
-        """The segments of a training in the order in which they were begun, each as often as it was."""
-        return [job for _, stage, job in sorted(self.order) if stage == "train" and job in segments]
+        """The segments of a training in the order in which they were begun, each as often as it was, and when."""
+        return [(datetime.datetime.fromisoformat(at), job) for at, stage, job in sorted(self.order) if stage == "train" and job in segments]
 
     def seconds_a_segment(self, segments):
         """The shortest time between the beginnings of two segments of a training that follow each other."""
-        begun = [(datetime.datetime.fromisoformat(at), job) for at, stage, job in sorted(self.order) if stage == "train" and job in segments]
-        return min((after - before).total_seconds() for (before, job), (after, next_) in itertools.pairwise(begun) if job != next_)
+        pairs = itertools.pairwise(self.begun_in_order(segments))
+        return min((after - before).total_seconds() for (before, job), (after, next_) in pairs if job != next_)
 
     def repeated_percent(self):
         """How much of the work was done again, in jobs."""

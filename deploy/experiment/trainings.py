@@ -58,7 +58,7 @@ class Trainings:
         """Its figures, and what is wrong with them. Harm may cost the segment in hand, however often it is tried; none that was
         done before is ever begun again."""
         missing, segments, _ = jobs_without_an_end(self.cluster.objects, self.disturbed)
-        begun = work.begun_in_order(self.segments(self.disturbed))
+        begun = [job for _, job in work.begun_in_order(self.segments(self.disturbed))]
         turns = [job for job, _ in itertools.groupby(begun)]
         wrong = [f"the training lacks segments: {missing}"] if missing else []
         if (epochs := self.epochs_in_log()) != list(range(1, EPOCHS + 1)):
