@@ -47,7 +47,13 @@ impl Console {
     /// # Panics
     /// When it ends instead.
     pub fn of(command: Command, address: SocketAddr, link: Option<String>) -> Self {
-        let agent = Agent::config_builder().proxy(None).http_status_as_error(false).build().new_agent();
+        // None is kept open: it could end just as a change goes out on it, and what changes something isn't safe to ask again.
+        let agent = Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .build()
+            .new_agent();
         let mut console = Self { address, agent, csrf: String::new(), command, process: None, link };
         console.begin();
         console
@@ -87,9 +93,7 @@ impl Console {
     /// # Panics
     /// When it can't be reached.
     pub fn get(&self, path: &str) -> Response<Body> {
-        let ask = || self.agent.get(self.url(path)).call();
-        // A connection that is kept open may end at any moment; what is safe is asked again (RFC 9110, section 9.2.2).
-        ask().or_else(|_| ask()).expect("the console can be reached")
+        self.agent.get(self.url(path)).call().expect("the console can be reached")
     }
 
     /// The JSON at a path below `/api/v1`, which has to be there.
