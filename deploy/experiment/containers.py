@@ -80,9 +80,9 @@ class Cluster:
         shutil.rmtree(self.disk, ignore_errors=True)
 
     def compose(self, *arguments, check=True):
-        done = subprocess.run(["docker-compose", *arguments], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([ROOT / "deploy/compose", *arguments], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if check and done.returncode:
-            raise RuntimeError(f"docker-compose {' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
+            raise RuntimeError(f"deploy/compose {' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
         return done.stdout
 
     def tool(self, *arguments):
