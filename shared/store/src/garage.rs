@@ -195,8 +195,9 @@ impl Garage {
         let server = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let server = self.server.insert(server.map_err(|error| error.to_string())?);
         let log = follow(server.stderr.take().expect("its errors are piped"));
-        // It says so just before it does.
-        let served = wait_for(&log, "S3 API server listening").and_then(|()| wait_to_connect(self.ports[0]));
+        // It says so just before it does; the others, which its own tool and the administrators use, may come later.
+        let served = wait_for(&log, "S3 API server listening")
+            .and_then(|()| self.ports.into_iter().try_for_each(wait_to_connect));
         if served.is_err() {
             self.kill();
         }
