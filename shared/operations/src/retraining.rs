@@ -102,21 +102,39 @@ impl Retraining {
     /// # Errors
     /// When the store fails.
     pub async fn due(&self, joins: &Joins, when: When) -> Result<Option<String>> {
-        let last = newest(&*self.store).await?;
-        if let Some(training) = &last
+        let noted = trainings::noted(&*self.store).await?;
+        let last = noted.first();
+        if let Some(training) = last
             && joins.outcome(&training.first.training.as_run()).await?.is_none()
         {
             return Ok(None);
         }
-        Ok(is_due(&self.new_since(last.as_ref()).await?, when, now()))
+        // The same masks would only fail again.
+        if last.is_some() && self.new_since(last).await?.is_empty() {
+            return Ok(None);
+        }
+        Ok(is_due(&self.new_since(self.newest_unfailed(&noted).await?).await?, when, now()))
     }
 
-    /// The slices with masks that the newest training has not learned from.
+    /// The slices with masks that no training has learned from, or is learning from.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn new_masks(&self) -> Result<Vec<Labelled>> {
-        self.new_since(newest(&*self.store).await?.as_ref()).await
+        let noted = trainings::noted(&*self.store).await?;
+        self.new_since(self.newest_unfailed(&noted).await?).await
+    }
+
+    /// The newest training of which no segment was given up or cancelled: it has learned from all that was drawn before.
+    async fn newest_unfailed<'a>(&self, noted: &'a [Training]) -> Result<Option<&'a Training>> {
+        for training in noted {
+            let done = ObjectKey::RunDone(training.first.training.as_run());
+            let outcome: Option<RunOutcome> = objects::json_if_there(&*self.store, done).await?;
+            if outcome.is_none_or(|outcome| outcome.failed.is_empty()) {
+                return Ok(Some(training));
+            }
+        }
+        Ok(None)
     }
 
     async fn new_since(&self, last: Option<&Training>) -> Result<Vec<Labelled>> {

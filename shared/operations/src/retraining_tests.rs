@@ -5,6 +5,7 @@ use modiolus_pipeline::job::preprocess::AnnotationVerdict;
 use modiolus_pipeline::key::TRAININGS_PREFIX;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Bucket, Job, Revision, RevisionId, RevisionState, StageName};
+use modiolus_runtime::FailedJob;
 use modiolus_store::MemoryStore;
 
 use super::*;
@@ -80,10 +81,14 @@ impl Studio {
         self.retraining.dataset(&self.training().await).await.unwrap()
     }
 
-    /// The training is over, whatever came of it.
+    /// The training is over.
     async fn end(&self) {
+        self.end_with(vec![]).await;
+    }
+
+    async fn end_with(&self, failed: Vec<FailedJob>) {
         let run = self.training().await.first.training.as_run();
-        self.put(ObjectKey::RunDone(run), &RunOutcome::default()).await;
+        self.put(ObjectKey::RunDone(run), &RunOutcome { failed }).await;
     }
 }
 
@@ -121,6 +126,26 @@ async fn a_training_starts_with_the_nth_new_mask_and_what_comes_meanwhile_is_the
     assert_eq!(studio.dataset().await.samples.len(), 6);
     studio.end().await;
     assert_eq!(studio.look().await, None, "nothing is new");
+}
+
+#[tokio::test]
+async fn a_training_that_failed_has_learned_nothing_and_starts_again_only_with_more() {
+    let studio = Studio::new();
+    for patient in 0..3 {
+        studio.draw(patient, 1, 4, RevisionState::Accepted, true).await;
+    }
+    let failed = studio.look().await.expect("three slices have new masks");
+    let (code, message) = ("panicked".into(), "a fault".into());
+    let job = studio.training().await.first.id();
+    studio.end_with(vec![FailedJob { chunk: 0, job, code, message }]).await;
+    assert_eq!(studio.retraining.new_masks().await.unwrap().len(), 3, "nobody has learned from them");
+    assert_eq!(studio.look().await, None, "the same would fail again");
+    studio.draw(3, 1, 4, RevisionState::Accepted, true).await;
+    let next = studio.look().await.expect("four, of which one is new since");
+    assert_ne!(next, failed);
+    studio.end().await;
+    assert_eq!(studio.retraining.new_masks().await.unwrap().len(), 0);
+    assert_eq!(studio.look().await, None);
 }
 
 #[tokio::test]
