@@ -191,10 +191,11 @@ mod tests {
     fn a_second_start_changes_no_secret_and_no_two_are_equal() {
         let (_folder, all, handed) = prepared();
         let texts = || names(&all).iter().map(|name| read(&all, name).unwrap()).collect::<Vec<_>>();
-        let before = texts();
+        let definitions = || fs::read_to_string(handed.join("rabbitmq/definitions.json")).unwrap();
+        let (before, loaded) = (texts(), definitions());
         make(&all).unwrap();
         hand_out(&all, &handed, "modiolus").unwrap();
-        assert_eq!(texts(), before);
+        assert_eq!((texts(), definitions()), (before.clone(), loaded));
         let different: std::collections::HashSet<_> = before.iter().collect();
         assert_eq!(different.len(), before.len());
         assert!(before.iter().all(|secret| secret.len() >= 26));

@@ -251,7 +251,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 fn user(user: &User) -> Value {
-    json!({ "name": user.name, "password_hash": password_hash(&user.password, salt()),
+    json!({ "name": user.name, "password_hash": password_hash(&user.password, salt(user)),
         "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": user.role.tags() })
 }
 
@@ -260,8 +260,13 @@ fn permissions(vhost: &str, user: &User) -> Value {
     json!({ "user": user.name, "vhost": vhost, "configure": configure, "write": write, "read": read })
 }
 
-fn salt() -> [u8; 4] {
-    getrandom::u32().expect("a system that has random numbers").to_be_bytes()
+/// Another for each user and password, and always the same for these: equal definitions change nothing at the broker. Salts
+/// are to make tables of hashes useless; nobody can guess this one without the password.
+fn salt(User { name, password, .. }: &User) -> [u8; 4] {
+    let hash =
+        Sha256::new().chain_update("salt:").chain_update(name).chain_update([0]).chain_update(password);
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hash.finalize());
+    [a, b, c, d]
 }
 
 /// RabbitMQ's `rabbit_password_hashing_sha256`: base64(salt, SHA-256(salt, password)), the salt being 4 bytes
@@ -279,6 +284,20 @@ mod tests {
     fn password_hashes_are_those_of_rabbitmqs_manual() {
         let hash = password_hash("test12", 0x908D_C60A_u32.to_be_bytes());
         assert_eq!(hash, "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
+    }
+
+    #[test]
+    fn definitions_are_the_same_whenever_they_are_made() {
+        let user = |name: &str, password: &str| User {
+            name: name.into(),
+            password: password.into(),
+            role: Role::Operator,
+        };
+        let made = |users: &[User]| definitions("modiolus", users).to_string();
+        let users = [user("ada", "one"), user("ben", "one")];
+        assert_eq!(made(&users), made(&users));
+        assert_ne!(salt(&users[0]), salt(&users[1]));
+        assert_ne!(made(&users), made(&[user("ada", "two"), user("ben", "one")]));
     }
 
     #[test]
