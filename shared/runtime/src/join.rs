@@ -32,8 +32,9 @@ const RUNS_KEPT: usize = 64;
 /// How many objects are read at once.
 const MOST_READS: usize = 256;
 
-/// The code of a job that was not done since its run was cancelled. That a chunk or a run ended so counts only while
-/// [`ObjectKey::RunCancelled`] is there: once it is gone, they are open again.
+/// The code of a job that was not done since its run was cancelled. That a run ended so counts only while
+/// [`ObjectKey::RunCancelled`] is there: once it is gone, it is open again. Of a chunk it is never written: what is said of a
+/// chunk's end is what its jobs have come to.
 const CANCELLED: &str = "cancelled";
 
 /// A job that was given up, or not done since its run was cancelled.
@@ -109,7 +110,7 @@ impl Joins {
         };
         let is_leaf = marker.followers.is_empty();
         run.note(scope.chunk, job, marker);
-        if is_leaf && self.chunk_is_done(scope, &run, Open::Waits).await? {
+        if is_leaf && self.chunk_is_done(scope, &run).await? {
             self.run_is_done(&scope.run, &run).await?;
         }
         Ok(())
@@ -125,10 +126,14 @@ impl Joins {
         if let Some(outcome) = self.run_is_done(run, &known).await? {
             return Ok(Some(outcome));
         }
+        // One that was cancelled has ended, too.
+        if let Some(outcome) = self.outcome(run).await? {
+            return Ok(Some(outcome));
+        }
         for chunk in (0u32..).take(known.chunks.len()) {
             let scope = Scope { run: run.clone(), chunk };
             let is_told = known.is_done(chunk) || self.chunks_done(run, &[chunk]).await? != [None];
-            if !is_told && !self.chunk_is_done(&scope, &known, Open::Waits).await? {
+            if !is_told && !self.chunk_is_done(&scope, &known).await? {
                 return Ok(None);
             }
         }
@@ -188,6 +193,14 @@ impl Joins {
         Ok(open)
     }
 
+    /// Whether a run is in the store. One whose manifest was torn by a loss of power is: whoever submits it writes it again.
+    pub(crate) async fn knows(&self, run: &RunId) -> Result<bool, StoreError> {
+        if self.known(run).await?.is_some() {
+            return Ok(true);
+        }
+        Ok(self.store.length(&ObjectKey::Run(run.clone())).await?.is_some())
+    }
+
     async fn known(&self, run: &RunId) -> Result<Option<Arc<Known>>, StoreError> {
         if let Some(known) = lock(&self.runs).get(run) {
             return Ok(Some(known.clone()));
@@ -204,13 +217,29 @@ impl Joins {
         Ok(Some(runs.entry(run.clone()).or_insert_with(|| Arc::new(Known::new(manifest.chunks))).clone()))
     }
 
-    async fn chunk_is_done(&self, scope: &Scope, run: &Known, open: Open) -> Result<bool, StoreError> {
-        let Some(first) = run.chunks.get(scope.chunk as usize) else { return Ok(false) };
+    async fn chunk_is_done(&self, scope: &Scope, run: &Known) -> Result<bool, StoreError> {
+        if run.is_done(scope.chunk) {
+            return Ok(true);
+        }
+        let Some(failed) = self.failed_in(scope, run, Open::Waits).await? else { return Ok(false) };
+        self.write(ObjectKey::ChunkDone(scope.run.clone(), scope.chunk), &failed).await?;
+        run.chunk_is_done(scope.chunk, &failed);
+        Notice::ChunkDone { scope: scope.clone(), failed }.tell(&*self.broker);
+        Ok(true)
+    }
+
+    /// The jobs of a chunk that were given up or, where it is so, cancelled; `None` while it waits for one.
+    async fn failed_in(
+        &self,
+        scope: &Scope,
+        run: &Known,
+        open: Open,
+    ) -> Result<Option<Vec<FailedJob>>, StoreError> {
+        let Some(first) = run.chunks.get(scope.chunk as usize) else { return Ok(None) };
         let (mut failed, mut limit) = (BTreeMap::new(), 1);
         loop {
             let missing = match run.look(scope.chunk, first, &failed, limit) {
-                Look::Told => return Ok(true),
-                Look::Complete => break,
+                Look::Told | Look::Complete => return Ok(Some(failed.into_values().collect())),
                 Look::Missing(jobs) => jobs,
             };
             let markers = self.markers(scope, &missing).await?;
@@ -227,15 +256,10 @@ impl Joins {
                 }
             }
             if !all {
-                return Ok(false);
+                return Ok(None);
             }
             limit = MOST_READS.min(limit * 2);
         }
-        let failed: Vec<FailedJob> = failed.into_values().collect();
-        self.write(ObjectKey::ChunkDone(scope.run.clone(), scope.chunk), &failed).await?;
-        run.chunk_is_done(scope.chunk, &failed);
-        Notice::ChunkDone { scope: scope.clone(), failed }.tell(&*self.broker);
-        Ok(true)
     }
 
     async fn run_is_done(&self, id: &RunId, run: &Known) -> Result<Option<RunOutcome>, StoreError> {
@@ -290,10 +314,9 @@ impl Joins {
     ) -> Result<Vec<Option<Vec<FailedJob>>>, StoreError> {
         let key = |chunk: &u32| ObjectKey::ChunkDone(run.clone(), *chunk);
         let mut done = self.read_all::<Vec<FailedJob>>(chunks.iter().map(key)).await?;
+        // An earlier version wrote so of chunks that had not ended.
         let is_cancelled = |jobs: &Option<Vec<FailedJob>>| jobs.iter().flatten().any(FailedJob::is_cancelled);
-        if done.iter().any(is_cancelled) && !self.is_cancelled(run).await? {
-            done.iter_mut().filter(|jobs| is_cancelled(jobs)).for_each(|jobs| *jobs = None);
-        }
+        done.iter_mut().filter(|jobs| is_cancelled(jobs)).for_each(|jobs| *jobs = None);
         Ok(done)
     }
 

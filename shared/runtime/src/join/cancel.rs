@@ -1,8 +1,9 @@
 //! Cancelling a run, and taking it up again.
 //!
-//! While [`ObjectKey::RunCancelled`] is there, workers begin none of the run's jobs, and whoever put it there ends all chunks
-//! at once, so that nothing waits for a worker or a retry. A job that is in hand is done to its end; what follows from it is
-//! not begun. An end by cancelling counts only while the object is there, so taking it away opens the run again.
+//! While [`ObjectKey::RunCancelled`] is there, workers begin none of the run's jobs, and whoever put it there says that the run
+//! has ended, so that nothing waits for a worker or a retry. Nothing is said of its chunks and jobs but how they really end: a
+//! job that is in hand is done to its end; what follows from it is not begun. An end by cancelling counts only while the object
+//! is there, so taking it away opens the run again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -140,21 +141,22 @@ impl Joins {
     /// Ends what is left of a cancelled run.
     pub(super) async fn end(&self, run: &RunId) -> Result<Option<RunOutcome>, StoreError> {
         let Some(known) = self.known(run).await? else { return Ok(None) };
-        self.look_at_all(run, &known, Open::Cancels).await?;
-        let outcome = self.run_is_done(run, &known).await?;
-        if self.is_cancelled(run).await? {
-            return Ok(outcome);
-        }
-        // It was opened again meanwhile: what was just written doesn't count, and may stand where something did.
-        let known = Known::new(known.chunks.clone());
-        self.look_at_all(run, &known, Open::Waits).await?;
-        self.run_is_done(run, &known).await
-    }
-
-    async fn look_at_all(&self, run: &RunId, known: &Known, open: Open) -> Result<(), StoreError> {
         let scope = |chunk| Scope { run: run.clone(), chunk };
         let scopes: Vec<Scope> = (0u32..).take(known.chunks.len()).map(scope).collect();
-        let looks: Vec<_> = scopes.iter().map(|scope| self.chunk_is_done(scope, known, open)).collect();
-        iter(looks).buffer_unordered(AT_A_TIME).try_for_each(|_| async { Ok(()) }).await
+        let looks: Vec<_> = scopes.iter().map(|scope| self.failed_in(scope, &known, Open::Cancels)).collect();
+        let failed: Vec<_> = iter(looks).buffered(AT_A_TIME).try_collect().await?;
+        let outcome = RunOutcome { failed: failed.into_iter().flatten().flatten().collect() };
+        if outcome.is_cancelled() {
+            self.tell(run, &known, &outcome).await?;
+            if self.is_cancelled(run).await? {
+                return Ok(Some(outcome));
+            }
+        }
+        // Its last job was in hand and has ended, or it was opened again meanwhile: then what was just written doesn't count,
+        // and may stand where something did.
+        let known = Known::new(known.chunks.clone());
+        let looks: Vec<_> = scopes.iter().map(|scope| self.chunk_is_done(scope, &known)).collect();
+        iter(looks).buffer_unordered(AT_A_TIME).try_for_each(|_| async { Ok(()) }).await?;
+        self.run_is_done(run, &known).await
     }
 }
