@@ -148,7 +148,7 @@ pub(crate) struct Current {
 }
 
 impl From<CurrentModel> for Current {
-    fn from(CurrentModel { current, previous }: CurrentModel) -> Self {
+    fn from(CurrentModel { current, previous, .. }: CurrentModel) -> Self {
         Self { current, previous }
     }
 }

@@ -98,9 +98,18 @@ async fn prefetch_may_change(broker: &dyn Broker, queue: Queue) {
     for delivery in held {
         delivery.ack().await.expect("an ack");
     }
-    for body in ["e", "f"] {
-        expect(&mut consumer, body).await.ack().await.expect("an ack");
-    }
+    expect(&mut consumer, "e").await.ack().await.expect("an ack");
+    consumer.set_prefetch(0).await.expect("none");
+    // One may be on its way.
+    let on_its_way = timeout(A_WHILE, consumer.next()).await.ok().flatten();
+    nothing_comes(&mut consumer).await;
+    consumer.set_prefetch(1).await.expect("one again");
+    let last = match on_its_way {
+        Some(delivery) => delivery,
+        None => next(&mut consumer).await,
+    };
+    assert_eq!(last.letter.body, "f".as_bytes());
+    last.ack().await.expect("an ack");
     drop(consumer);
     nothing_comes(&mut consume(broker, queue, 10).await).await;
 }
@@ -110,7 +119,9 @@ async fn unsettled_letters_come_again(broker: &dyn Broker, queue: Queue) {
     publish(broker, queue, &["a", "b"]).await;
     let held = expect(&mut lost, "a").await;
     expect(&mut lost, "b").await;
+    assert!(held.is_held());
     drop(lost);
+    assert!(!held.is_held(), "others have it now");
     assert_eq!(held.ack().await, Err(BrokerError::LeaseLost));
     let mut consumer = consume(broker, queue, 2).await;
     for body in ["a", "b"] {

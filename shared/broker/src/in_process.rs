@@ -228,7 +228,7 @@ impl Consumer for Subscriber {
     }
 
     async fn set_prefetch(&mut self, prefetch: usize) -> Result<(), BrokerError> {
-        self.prefetch = prefetch.max(1);
+        self.prefetch = prefetch;
         Ok(())
     }
 }
@@ -257,6 +257,10 @@ struct Slip {
 
 #[async_trait]
 impl Receipt for Slip {
+    fn is_held(&self) -> bool {
+        self.office.boxes().unsettled.contains_key(&self.key)
+    }
+
     async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         let mut boxes = self.office.boxes();
         let waiting = boxes.unsettled.remove(&self.key).ok_or(BrokerError::LeaseLost)?;

@@ -74,8 +74,9 @@ pub trait Consumer: Send {
     /// out, which others get now. Subscribe again. Nothing is lost when the wait is given up.
     async fn next(&mut self) -> Option<Delivery>;
 
-    /// Takes more or fewer letters ahead from now on: at most `prefetch` (at least 1) are unsettled at a time, once those
-    /// that were given out under another prefetch are settled. Not to be given up half-way.
+    /// Takes more or fewer letters ahead from now on: at most `prefetch` are unsettled at a time, once those that were given
+    /// out under another prefetch are settled. With 0 none is taken any more; those that are on their way come at once. Not
+    /// to be given up half-way.
     ///
     /// # Errors
     /// When the subscription is lost: drop it and subscribe again.
@@ -137,6 +138,12 @@ impl Delivery {
         Self { receipt: map(self.receipt), ..self }
     }
 
+    /// Whether it is still ours, as far as we know: the subscription may be lost, and others have it now. What follows from
+    /// it is theirs to publish then.
+    pub fn is_held(&self) -> bool {
+        self.receipt.is_held()
+    }
+
     /// It is done: the broker forgets it.
     ///
     /// # Errors
@@ -182,6 +189,9 @@ pub enum Settlement {
 /// An adapter's way to settle one delivery.
 #[async_trait]
 pub trait Receipt: Send + Sync {
+    /// Whether it could be settled now, as far as the adapter knows.
+    fn is_held(&self) -> bool;
+
     /// Settles it.
     ///
     /// # Errors

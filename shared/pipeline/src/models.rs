@@ -14,6 +14,9 @@ pub struct CurrentModel {
     /// Those that were current before, the latest last.
     #[serde(default)]
     pub previous: Vec<ModelVersion>,
+    /// Those that somebody has gone back from: no training makes them current again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<ModelVersion>,
 }
 
 impl CurrentModel {
@@ -21,17 +24,27 @@ impl CurrentModel {
     pub fn promote(before: Option<Self>, model: ModelVersion) -> Self {
         match before {
             Some(before) if before.current == model => before,
-            Some(Self { current, mut previous }) => {
+            Some(Self { current, mut previous, mut withdrawn }) => {
                 previous.push(current);
-                Self { current: model, previous }
+                withdrawn.retain(|version| *version != model);
+                Self { current: model, previous, withdrawn }
             }
-            None => Self { current: model, previous: Vec::new() },
+            None => Self { current: model, previous: Vec::new(), withdrawn: Vec::new() },
         }
+    }
+
+    /// Whether a model is or was current.
+    pub fn knows(&self, model: &ModelVersion) -> bool {
+        self.current == *model || self.previous.contains(model) || self.withdrawn.contains(model)
     }
 
     /// The pointer after going back to the model before; `None` if there was none.
     pub fn rollback(mut self) -> Option<Self> {
-        self.current = self.previous.pop()?;
+        let earlier = self.previous.pop()?;
+        let from = std::mem::replace(&mut self.current, earlier);
+        if !self.knows(&from) {
+            self.withdrawn.push(from);
+        }
         Some(self)
     }
 }
@@ -46,7 +59,10 @@ mod tests {
         let first = CurrentModel::promote(None, version("m-1"));
         let second = CurrentModel::promote(Some(first.clone()), version("m-2"));
         assert_eq!(CurrentModel::promote(Some(second.clone()), version("m-2")), second);
-        assert_eq!(second.rollback(), Some(first.clone()));
+        let back = second.rollback().unwrap();
+        assert_eq!((&back.current, &back.previous), (&first.current, &first.previous));
+        assert!(back.knows(&version("m-2")), "it was current");
+        assert_eq!(CurrentModel::promote(Some(back), version("m-2")).withdrawn, []);
         assert_eq!(first.rollback(), None);
     }
 }

@@ -229,11 +229,13 @@ impl Objects {
     }
 }
 
-/// What a job does to the world, performed in this order: puts, then publishes, then the ack.
+/// What a job does to the world, performed in this order: puts, then moves, then publishes, then the ack.
 #[derive(Debug, Default, Clone)]
 pub struct Effects {
     /// Objects to write. Writing one twice writes the same bytes.
     pub put: Vec<(ObjectKey, Bytes)>,
+    /// Pointers to move, once all they may point to is there. They are no outputs: others move them later.
+    pub moves: Vec<Move>,
     /// Messages that follow from this job, in the scope of its run.
     pub publish: Vec<Message>,
 }
@@ -250,10 +252,28 @@ impl Effects {
         self.put(key, json);
     }
 
+    /// Moves a pointer to the JSON of a value from what was fetched of it.
+    pub fn move_json(&mut self, key: ObjectKey, value: &impl Serialize, objects: &Objects) {
+        let from = objects.found(&key).map(|object| object.bytes.clone());
+        let json = serde_json::to_vec(value).expect("a vocabulary type always has a JSON form");
+        self.moves.push(Move { key, from, to: json.into() });
+    }
+
     /// Adds a message that follows.
     pub fn publish(&mut self, job: &impl Job) {
         self.publish.push(Message::new(job));
     }
+}
+
+/// A pointer that moves, unless somebody else has moved it since the job read it: then the job is done again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The pointer.
+    pub key: ObjectKey,
+    /// What it was when the job read it; nothing where it wasn't there.
+    pub from: Option<Bytes>,
+    /// What it will be.
+    pub to: Bytes,
 }
 
 /// Something worth telling people while a job runs. Never needed for correctness.

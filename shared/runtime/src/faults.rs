@@ -120,6 +120,11 @@ impl Process {
         self.crashed.cancelled().await;
     }
 
+    /// Dies at its next step.
+    pub fn die(&self) {
+        self.crashed.cancel();
+    }
+
     /// The store as this process meets it.
     pub fn store(&self, inner: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
         Arc::new(FaultyStore { inner, process: self.clone() })
@@ -280,6 +285,10 @@ struct FaultyReceipt {
 
 #[async_trait]
 impl Receipt for FaultyReceipt {
+    fn is_held(&self) -> bool {
+        self.inner.is_held()
+    }
+
     async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         self.process.risky_step().await?;
         self.inner.settle(settlement).await?;

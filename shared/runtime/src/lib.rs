@@ -1,6 +1,6 @@
 //! The one loop behind all stages: receive, fetch, run, put, publish, acknowledge.
 //!
-//! A job's effects happen in this order: outputs, [`Manifest`](modiolus_pipeline::Manifest) (the commit),
+//! A job's effects happen in this order: outputs, pointers, [`Manifest`](modiolus_pipeline::Manifest) (the commit),
 //! [`Marker`](modiolus_pipeline::Marker), followers, acknowledgement. A crash between any two of these loses nothing: the
 //! job comes again, finds its manifest, and does the rest again. A chunk can't look complete while a follower is
 //! unpublished, since the marker that is already there names the follower, and the follower's own marker is not.
@@ -25,6 +25,7 @@ mod join;
 pub mod logging;
 mod pace;
 mod perform;
+mod pulse;
 pub mod service;
 mod stop;
 mod telemetry;
@@ -35,6 +36,7 @@ pub use erased::{AnyJob, AnyStage};
 pub use event::{Event, Notice};
 pub use house::{House, HouseError};
 pub use join::{FailedJob, Joins, RunOutcome};
+pub use pulse::Pulse;
 pub use stop::stop_on_signal;
 pub use telemetry::Telemetry;
 pub use tokio_util::sync::CancellationToken;

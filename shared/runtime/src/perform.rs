@@ -1,19 +1,20 @@
 //! One delivery, from its body to its acknowledgement.
 
+mod commit;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use modiolus_broker::{Broker, BrokerError, Delivery, Letter};
-use modiolus_pipeline::join::Output;
 use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER, MAX_MESSAGE_BYTES};
 use modiolus_pipeline::stage::MAX_ROUNDS;
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{
-    Digest, Effects, Envelope, ErrorClass, Fetched, JobId, Manifest, Marker, Message, ObjectKey, Objects,
-    Outcome, Progress, ProgressEvent, Read, Scope, StageError,
+    Effects, Envelope, ErrorClass, Fetched, JobId, Marker, Message, ObjectKey, Objects, Outcome, Progress,
+    ProgressEvent, Read, Scope, StageError,
 };
-use modiolus_store::{ObjectStore, Puts};
+use modiolus_store::ObjectStore;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -59,20 +60,13 @@ pub(crate) enum Left {
 /// How a job ended, and what follows from it.
 enum End {
     Done(Vec<Message>),
-    GivenUp { code: String, message: String },
+    GivenUp {
+        code: String,
+        message: String,
+    },
     Cancelled,
-}
-
-/// What became of a job before. Given up is final: whoever wants it tried again removes its marker first.
-enum Before {
-    Committed(Manifest),
-    GivenUp { code: String, message: String },
-}
-
-/// What is written for a job, and what follows from it.
-struct Commit {
-    steps: Vec<Puts>,
-    manifest: Manifest,
+    /// For another message, whose holder publishes what follows.
+    DoneElsewhere,
 }
 
 impl Performer {
@@ -82,9 +76,11 @@ impl Performer {
         self.telemetry.taken(self.stage.name(), delivery.age);
         let span = self.traces.begin(self.stage.name(), &delivery.letter);
         let log = span.log.clone();
-        match self.handle(&delivery.letter, delivery.returns, &span).instrument(log.clone()).await {
+        let handled = self.handle(&delivery, &span).instrument(log.clone()).await;
+        match handled {
             Ok(Next::Acknowledge) => settled(delivery.ack().await),
             Ok(Next::Return) => self.give_back(delivery).await,
+            Ok(Next::Leave) => Left::LeaseLost,
             Err(error) => {
                 log.in_scope(|| tracing::warn!(%error, "a job goes back to its queue after a pause"));
                 Left::Unsettled(delivery, error)
@@ -97,31 +93,46 @@ impl Performer {
         settled(delivery.requeue().await)
     }
 
-    async fn handle(
-        self: &Arc<Self>,
-        letter: &Letter,
-        returns: u32,
-        span: &Attempt,
-    ) -> Result<Next, StageError> {
-        let stage = self.stage.name();
-        let mut envelope = match Envelope::decode(&letter.body) {
+    async fn handle(self: &Arc<Self>, delivery: &Delivery, span: &Attempt) -> Result<Next, StageError> {
+        let (stage, letter, returns) = (self.stage.name(), &delivery.letter, delivery.returns);
+        let envelope = match Envelope::decode(&letter.body) {
             Ok(envelope) => envelope,
             Err(error) => return self.bury_unread(letter, error, span).await,
         };
         let (job, attempt) = (envelope.message.id.clone(), envelope.attempt + 1);
         span.is_at(&envelope.scope, &job, attempt);
         tracing::debug!(returns, "a job is in hand");
+        if !self.joins.knows(&envelope.scope.run).await? {
+            return self.bury(letter, foreign(&envelope.scope), span).await;
+        }
         let outcome = if returns > MAX_RETURNS {
             let text = format!("{returns} starts without an end: it may kill its worker");
             Err(StageError::poison("crash-loop", text))
         } else {
-            self.commit_in_a_slot(&envelope).await
+            self.commit_in_a_slot(&envelope, returns == 0).await
         };
-        let error = match outcome {
+        if !delivery.is_held() {
+            // Whoever has it now finds what is done and goes on. Two who go on would do all that follows twice.
+            tracing::info!("the delivery was lost while its job ran: others go on with it");
+            self.telemetry.ended(stage, Ending::Returned, attempt);
+            return Ok(Next::Leave);
+        }
+        match outcome {
             // The job has ended: what fails from here on is done again, and never makes it a failed job.
-            Ok(end) => return self.conclude(&envelope, end, letter, span).await,
-            Err(error) => error,
-        };
+            Ok(end) => self.conclude(&envelope, end, letter, span).await,
+            Err(error) => self.fail(envelope, error, letter, span).await,
+        }
+    }
+
+    /// What becomes of a job that has failed.
+    async fn fail(
+        &self,
+        mut envelope: Envelope,
+        error: StageError,
+        letter: &Letter,
+        span: &Attempt,
+    ) -> Result<Next, StageError> {
+        let (stage, job, attempt) = (self.stage.name(), envelope.message.id.clone(), envelope.attempt + 1);
         if error.class != ErrorClass::Interrupted {
             self.telemetry.error(stage, error.code);
             span.failed(error.code);
@@ -154,14 +165,18 @@ impl Performer {
 
     /// [`Self::commit`] when a slot is free. Only this part of a job holds one: the broker's confirmations cost time, but
     /// neither a core nor the memory of the job's objects.
-    async fn commit_in_a_slot(self: &Arc<Self>, envelope: &Envelope) -> Result<End, StageError> {
+    async fn commit_in_a_slot(
+        self: &Arc<Self>,
+        envelope: &Envelope,
+        is_first: bool,
+    ) -> Result<End, StageError> {
         let (performer, envelope) = (self.clone(), envelope.clone());
         let commit = async move {
             if performer.stopping.load(Ordering::Relaxed) {
                 return Err(StageError::interrupted());
             }
             let begun = Instant::now();
-            let end = performer.commit(&envelope).await?;
+            let end = performer.commit(&envelope, is_first).await?;
             performer.pace.note(begun.elapsed());
             Ok(end)
         };
@@ -189,6 +204,7 @@ impl Performer {
                 tracing::debug!("a job is done");
                 Ending::Done
             }
+            End::DoneElsewhere => Ending::Done,
             End::GivenUp { code, message } => {
                 self.give_up(scope, job, letter, &code, &message, span).await?;
                 Ending::Failed
@@ -201,33 +217,6 @@ impl Performer {
         };
         self.telemetry.ended(stage, ending, attempt);
         Ok(Next::Acknowledge)
-    }
-
-    /// Runs the job, unless it was run or given up before or its run was cancelled, and writes its outputs, manifest and
-    /// marker.
-    async fn commit(&self, envelope: &Envelope) -> Result<End, StageError> {
-        let (scope, message) = (&envelope.scope, &envelope.message);
-        let job = self.stage.clone().open(message)?;
-        let manifest_key = ObjectKey::Manifest(self.stage.name(), message.id.clone());
-        let marker_key = marker_key(scope, &message.id);
-        let (mut steps, manifest) = match self.before(&manifest_key, &marker_key).await? {
-            Some(Before::GivenUp { code, message }) => return Ok(End::GivenUp { code, message }),
-            Some(Before::Committed(manifest)) => {
-                tracing::debug!(run = %scope.run, stage = %self.stage.name(), job = %message.id, "a job was done before");
-                (vec![], manifest)
-            }
-            None if self.joins.was_cancelled(&scope.run).await? => return Ok(End::Cancelled),
-            None => {
-                tracing::debug!(run = %scope.run, stage = %self.stage.name(), job = %message.id, "a job begins");
-                let objects = self.fetch(&*job).await?;
-                let effects = self.run(&*job, &objects, scope, message.id.clone())?;
-                let Commit { steps, manifest } = Commit::new(effects, manifest_key, scope)?;
-                (steps, manifest)
-            }
-        };
-        steps.push(vec![(marker_key, json(&done_marker(&manifest.followers)).into())]);
-        self.store.put_in_order(steps).await?;
-        Ok(End::Done(manifest.followers))
     }
 
     /// Publishes what follows from a job that is done, and looks at its joins.
@@ -248,29 +237,6 @@ impl Performer {
             self.broker.publish_all(letters).await?;
         }
         self.ended(scope, job, marker).await
-    }
-
-    /// What became of a job before. A manifest counts if all it names is still there and intact.
-    async fn before(&self, manifest: &ObjectKey, marker: &ObjectKey) -> Result<Option<Before>, StageError> {
-        match self.manifest_and_marker(manifest, marker).await? {
-            (_, Some(Marker { outcome: Outcome::Failed { code, message }, .. })) => {
-                Ok(Some(Before::GivenUp { code, message }))
-            }
-            (Some(manifest), _) if self.store.verify(&manifest.outputs).await? => {
-                Ok(Some(Before::Committed(manifest)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    async fn manifest_and_marker(
-        &self,
-        manifest: &ObjectKey,
-        marker: &ObjectKey,
-    ) -> Result<(Option<Manifest>, Option<Marker>), StageError> {
-        let reads = [Read::whole(manifest.clone()), Read::whole(marker.clone())];
-        let mut found = self.store.get_many(&reads).await.into_iter();
-        Ok((decoded(found.next().transpose()?), decoded(found.next().transpose()?)))
     }
 
     async fn fetch(&self, job: &dyn AnyJob) -> Result<Objects, StageError> {
@@ -342,52 +308,45 @@ impl Performer {
         error: StageError,
         span: &Attempt,
     ) -> Result<Next, StageError> {
+        let Some((scope, job)) = address(&letter.body) else { return self.bury(letter, error, span).await };
         let stage = self.stage.name();
         span.failed(error.code);
         tracing::error!(%error, "a message can't be read and is given up");
         self.telemetry.error(stage, error.code);
         self.telemetry.ended(stage, Ending::Failed, 1);
-        match address(&letter.body) {
-            Some((scope, job)) => {
-                self.give_up(&scope, &job, letter, error.code, &error.message, span).await?;
-            }
-            None => {
-                let letter = explained(letter.clone(), error.code, &error.message);
-                self.broker.publish(Queue::Dead(stage), letter).await?;
-            }
-        }
+        self.give_up(&scope, &job, letter, error.code, &error.message, span).await?;
+        Ok(Next::Acknowledge)
+    }
+
+    /// Puts a letter that is no job of ours where people find it, and nothing into the store.
+    async fn bury(&self, letter: &Letter, error: StageError, span: &Attempt) -> Result<Next, StageError> {
+        let stage = self.stage.name();
+        span.failed(error.code);
+        tracing::error!(%error, "a message is no job of this cluster's and is given up");
+        self.telemetry.error(stage, error.code);
+        self.telemetry.ended(stage, Ending::Failed, 1);
+        let letter = explained(letter.clone(), error.code, &error.message);
+        self.broker.publish(Queue::Dead(stage), letter).await?;
         Ok(Next::Acknowledge)
     }
 }
 
+/// What becomes of a delivery.
 enum Next {
     Acknowledge,
     Return,
+    /// It isn't ours any more.
+    Leave,
 }
 
-impl Commit {
-    /// The outputs in one step and the manifest in the next.
-    fn new(effects: Effects, manifest_key: ObjectKey, scope: &Scope) -> Result<Self, StageError> {
-        for follower in &effects.publish {
-            let length = Envelope::new(scope.clone(), follower.clone()).encode().len();
-            // Room for the attempt to grow by some digits.
-            if length + 16 > MAX_MESSAGE_BYTES {
-                let text =
-                    format!("{} has {length} bytes; at most {MAX_MESSAGE_BYTES} are allowed", follower.id);
-                return Err(StageError::permanent("message-too-large", text));
-            }
-        }
-        let output = |(key, bytes): &(ObjectKey, bytes::Bytes)| Output {
-            bucket: key.bucket().to_string(),
-            path: key.path(),
-            sha256: Digest::of(bytes),
-            length: bytes.len() as u64,
-        };
-        let outputs = effects.put.iter().map(output).collect();
-        let manifest = Manifest { outputs, followers: effects.publish };
-        let steps = vec![effects.put, vec![(manifest_key, json(&manifest).into())]];
-        Ok(Self { steps, manifest })
-    }
+/// A job of a run that the store doesn't have.
+fn foreign(scope: &Scope) -> StageError {
+    let text = format!(
+        "the run {} is not in this cluster's store. Do two clusters share a broker? Give each its own \
+         (broker.virtual_host), then replay it where its run is",
+        scope.run
+    );
+    StageError::permanent("foreign-run", text)
 }
 
 /// Survives a panic of a stage.
@@ -396,14 +355,6 @@ fn guarded<T>(part: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageEr
         let text = "the stage panicked, which is a fault in it: see the standard error output";
         Err(StageError::retryable(PANICKED, text))
     })
-}
-
-/// The value in an object, if it is there and whole.
-fn decoded<T: serde::de::DeserializeOwned>(fetched: Option<Fetched>) -> Option<T> {
-    match fetched {
-        Some(Fetched::Found(object)) => serde_json::from_slice(&object.bytes).ok(),
-        _ => None,
-    }
 }
 
 /// Whether what a read asks for was fetched already.

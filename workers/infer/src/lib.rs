@@ -73,7 +73,8 @@ impl Stage for InferStage {
             Ok(drawn)
         };
         let drawn: Vec<Effects> = job.slices.par_iter().map(draw).collect::<Result<_, _>>()?;
-        Ok(Effects { put: drawn.into_iter().flat_map(|effects| effects.put).collect(), publish: Vec::new() })
+        let put = drawn.into_iter().flat_map(|effects| effects.put).collect();
+        Ok(Effects { put, ..Effects::default() })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Train: dataset, plan and checkpoint -> next checkpoint, at the end a candidate model and its gate.
 
 mod gate;
-pub mod retrain;
 
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +51,11 @@ impl TrainStage {
             return Ok(loaded);
         }
         let Dataset { samples } = objects.require_json(&ObjectKey::Dataset(job.dataset))?;
+        let was_asked_for = |sample: &Sample| objects.get(&ObjectKey::Sample(sample.image)).is_some();
+        if !samples.iter().all(was_asked_for) {
+            let text = "the pictures were here when the job began; another training has taken their place";
+            return Err(StageError::retryable("pictures-displaced", text));
+        }
         let read = |sample: &Sample| picture(sample, objects);
         let pictures: Vec<Picture> = samples.par_iter().map(read).collect::<Result<_, _>>()?;
         let data = Data::new(&pictures, plan)?.rehearsing(modiolus_phantom::training_pair);
@@ -89,7 +93,7 @@ impl TrainStage {
 
     fn gate(
         &self,
-        job: &TrainJob,
+        rival: Option<ModelVersion>,
         candidate: (ModelVersion, ModelFile),
         loaded: &Loaded,
         objects: &Objects,
@@ -104,10 +108,7 @@ impl TrainStage {
                 mask: &picture.mask,
             })
             .collect();
-        let rival = job
-            .rival
-            .as_ref()
-            .map(|version| Ok::<_, StageError>((version.clone(), model(version, objects)?)));
+        let rival = rival.map(|version| Ok::<_, StageError>((version.clone(), model(&version, objects)?)));
         let rival = rival.transpose()?.map(|(version, model)| (version, Predictor::new(model, self.device)));
         let rival = rival.as_ref().map(|(version, predictor)| (version.clone(), predictor));
         let predictor = Predictor::new(candidate.1, self.device);
@@ -120,10 +121,15 @@ impl Stage for TrainStage {
 
     fn needs(&self, job: &TrainJob, have: &Objects) -> Vec<Read> {
         let dataset = ObjectKey::Dataset(job.dataset);
-        let mut keys = vec![ObjectKey::Plan(job.plan.clone()), dataset.clone(), ObjectKey::CurrentModel];
+        let plan = ObjectKey::Plan(job.plan.clone());
+        let mut keys = vec![plan.clone(), dataset.clone()];
         keys.extend(job.previous_checkpoint());
         keys.extend(previous_log(job));
-        keys.extend(job.base.iter().chain(&job.rival).cloned().map(ObjectKey::Model));
+        keys.extend(job.base.iter().cloned().map(ObjectKey::Model));
+        if have.require_json(&plan).is_ok_and(|plan: Plan| is_last(job, &plan)) {
+            keys.push(ObjectKey::CurrentModel);
+            keys.extend(rivals(job, &pointer(have).ok().flatten()).cloned().map(ObjectKey::Model));
+        }
         // A dataset that can't be read is `run`'s to report.
         if self.loaded(job).is_none()
             && let Ok(Dataset { samples }) = have.require_json(&dataset)
@@ -135,7 +141,7 @@ impl Stage for TrainStage {
 
     fn run(&self, job: &TrainJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
         let plan: Plan = objects.require_json(&ObjectKey::Plan(job.plan.clone()))?;
-        let to = (job.segment + 1).saturating_mul(job.epochs_per_segment);
+        let to = epochs_after(job);
         if plan.id() != job.plan || job.epochs_per_segment == 0 || plan.check().is_err() {
             return Err(StageError::permanent("bad-plan", format!("{} can't be carried out", job.plan)));
         }
@@ -148,24 +154,53 @@ impl Stage for TrainStage {
         let mut effects = Effects::default();
         effects.put(job.checkpoint(), training.checkpoint()?.encode()?);
         effects.put_json(log_key(job), &log);
-        if to < plan.epochs {
+        if !is_last(job, &plan) {
             effects.publish(&job.next());
             return Ok(effects);
         }
         let model = training.model()?;
         let bytes = model.encode()?;
         let version = ModelVersion::of_file(&bytes);
-        let gate = self.gate(job, (version.clone(), model), &loaded, objects)?;
+        let pointer = pointer(objects)?;
+        // It is the candidate itself where this segment is done again: then it was judged against the one before.
+        let rival = rivals(job, &pointer).find(|rival| **rival != version).cloned();
+        let gate = self.gate(rival, (version.clone(), model), &loaded, objects)?;
         effects.put(ObjectKey::Model(version.clone()), bytes);
         effects.put_json(ObjectKey::ModelPlan(version.clone()), &plan);
         effects.put_json(ObjectKey::Gate(version.clone()), &gate);
-        if gate.promoted {
-            let before = objects.found(&ObjectKey::CurrentModel).is_some();
-            let before = before.then(|| objects.require_json(&ObjectKey::CurrentModel)).transpose()?;
-            effects.put_json(ObjectKey::CurrentModel, &CurrentModel::promote(before, version));
+        // Once: somebody may have gone back from it since.
+        let was_current = pointer.as_ref().is_some_and(|pointer| pointer.knows(&version));
+        if gate.promoted && !was_current {
+            let promoted = CurrentModel::promote(pointer, version);
+            effects.move_json(ObjectKey::CurrentModel, &promoted, objects);
         }
         Ok(effects)
     }
+}
+
+/// How many epochs the training has when the segment is done, if its plan has as many.
+fn epochs_after(job: &TrainJob) -> u32 {
+    (job.segment + 1).saturating_mul(job.epochs_per_segment)
+}
+
+fn is_last(job: &TrainJob, plan: &Plan) -> bool {
+    epochs_after(job) >= plan.epochs
+}
+
+/// The store's pointer to its current model.
+fn pointer(objects: &Objects) -> Result<Option<CurrentModel>, StageError> {
+    let found = objects.found(&ObjectKey::CurrentModel);
+    found.map(|_| objects.require_json(&ObjectKey::CurrentModel)).transpose()
+}
+
+/// Whom the candidate has to beat: the model that is current now, whatever was when the training began; else the one before
+/// it; else the one that the job names.
+fn rivals<'a>(
+    job: &'a TrainJob,
+    pointer: &'a Option<CurrentModel>,
+) -> impl Iterator<Item = &'a ModelVersion> {
+    let models = pointer.iter().flat_map(|pointer| [Some(&pointer.current), pointer.previous.last()]);
+    models.flatten().chain(&job.rival)
 }
 
 fn log_key(job: &TrainJob) -> ObjectKey {

@@ -18,6 +18,16 @@ struct World(HashMap<ObjectKey, Bytes>);
 impl World {
     /// Does a job and performs its effects; gives what follows.
     fn perform(&mut self, stage: &TrainStage, job: &TrainJob) -> Result<Option<TrainJob>, StageError> {
+        let effects = stage.run(job, &self.fetch(stage, job), &Progress::default())?;
+        self.0.extend(effects.put);
+        for one in effects.moves {
+            assert_eq!(self.0.get(&one.key), one.from.as_ref());
+            self.0.insert(one.key, one.to);
+        }
+        Ok(effects.publish.first().map(|message| message.job().unwrap()))
+    }
+
+    fn fetch(&self, stage: &TrainStage, job: &TrainJob) -> Objects {
         let mut objects = Objects::default();
         for _ in 0..modiolus_pipeline::stage::MAX_ROUNDS {
             for read in stage.needs(job, &objects) {
@@ -26,9 +36,11 @@ impl World {
                 objects.insert(read.key, fetched);
             }
         }
-        let effects = stage.run(job, &objects, &Progress::default())?;
-        self.0.extend(effects.put);
-        Ok(effects.publish.first().map(|message| message.job().unwrap()))
+        objects
+    }
+
+    fn point(&mut self, pointer: &CurrentModel) {
+        self.0.insert(ObjectKey::CurrentModel, serde_json::to_vec(pointer).unwrap().into());
     }
 
     /// Does a job and all that follows; gives the model's version.
@@ -125,14 +137,63 @@ fn the_first_model_is_promoted_and_a_later_one_only_if_it_is_better() {
     assert!(gate.promoted && gate.candidate_iou.len() == 1 && gate.candidate_iou[0].iou > 0.5, "{gate:?}");
     assert_eq!(world.current().unwrap().current, first);
 
-    let short = plan(1);
-    world.0.insert(ObjectKey::Plan(short.id()), Bytes::from(serde_json::to_vec(&short).unwrap()));
     let training = TrainingId::derived(&Digest::of("short"));
-    let worse = TrainJob { plan: short.id(), rival: Some(first.clone()), training, ..job };
+    let worse = TrainJob { plan: ignorant_plan(&mut world), rival: Some(first.clone()), training, ..job };
     let second = world.finish(stage, worse);
     let gate = world.gate(&second);
     assert!(!gate.promoted && gate.rival_iou.len() == 1 && gate.why.contains("not above"), "{gate:?}");
-    assert_eq!(world.current().unwrap(), CurrentModel { current: first, previous: vec![] });
+    assert_eq!(world.current().unwrap(), CurrentModel::promote(None, first));
+}
+
+#[test]
+fn a_candidate_is_judged_against_the_model_that_is_current_at_the_end() {
+    let (mut world, job) = start(&["a", "b", "c", "d"], &plan(20), 20);
+    let good = world.finish(stage, job.clone());
+    let training = TrainingId::derived(&Digest::of("short"));
+    let ignorant = ModelVersion::of_file(b"it was current when the training began");
+    let job = TrainJob { plan: ignorant_plan(&mut world), rival: Some(ignorant), training, ..job };
+    let candidate = world.finish(stage, job);
+    let gate = world.gate(&candidate);
+    assert_eq!((gate.rival, gate.promoted), (Some(good.clone()), false));
+    assert_eq!(world.current().unwrap().current, good);
+}
+
+#[test]
+fn a_segment_that_is_done_again_judges_the_same_and_promotes_nothing_that_was_taken_back() {
+    let (mut world, job) = start(&["a", "b", "c", "d"], &plan(20), 20);
+    let ignorant = TrainJob { plan: ignorant_plan(&mut world), ..job.clone() };
+    let ignorant = world.finish(stage, ignorant);
+    world.point(&CurrentModel::promote(None, ignorant.clone()));
+    let training = TrainingId::derived(&Digest::of("longer"));
+    let job = TrainJob { rival: Some(ignorant.clone()), training, ..job };
+    let candidate = world.finish(stage, job.clone());
+    let (gate, promoted) = (world.gate(&candidate), world.current().unwrap());
+    assert_eq!((&gate.rival, &promoted.current), (&Some(ignorant.clone()), &candidate));
+    world.perform(&stage(), &job).unwrap();
+    assert_eq!((world.gate(&candidate), world.current().unwrap()), (gate, promoted.clone()));
+    let back = promoted.rollback().unwrap();
+    world.point(&back);
+    world.perform(&stage(), &job).unwrap();
+    assert_eq!(world.current().unwrap(), back);
+}
+
+fn ignorant_plan(world: &mut World) -> modiolus_pipeline::PlanId {
+    let short = plan(1);
+    world.0.insert(ObjectKey::Plan(short.id()), Bytes::from(serde_json::to_vec(&short).unwrap()));
+    short.id()
+}
+
+#[test]
+fn pictures_that_another_training_has_displaced_are_fetched_again() {
+    let (mut world, job) = start(&["a", "b"], &plan(4), 2);
+    let (mut other_world, other) = start(&["c", "d"], &plan(4), 2);
+    let stage = stage();
+    world.perform(&stage, &job).unwrap();
+    let fetched = world.fetch(&stage, &job.next());
+    other_world.perform(&stage, &other).unwrap();
+    let error = stage.run(&job.next(), &fetched, &Progress::default()).unwrap_err();
+    assert_eq!((error.class, error.code), (ErrorClass::Retryable, "pictures-displaced"));
+    world.perform(&stage, &job.next()).unwrap();
 }
 
 #[test]

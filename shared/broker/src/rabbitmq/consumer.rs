@@ -52,6 +52,7 @@ pub(super) async fn subscribe(
     let (channel, letters) = open(link, &name, prefetch, FieldTable::default()).await?;
     let lease = Arc::new(Lease::new(link.clone(), channel));
     let (link, publisher) = (link.clone(), publisher.clone());
+    let letters = Some(letters);
     Ok(Subscription { letters, before: VecDeque::new(), source, lease, link, publisher })
 }
 
@@ -85,7 +86,8 @@ async fn consume(
 
 /// A subscription. Dropping it closes its channel, after what was settled is written.
 pub(super) struct Subscription {
-    letters: lapin::Consumer,
+    /// Nothing while no letter is taken.
+    letters: Option<lapin::Consumer>,
     /// With another prefetch: they take nothing more, and what they have is given out first.
     before: VecDeque<lapin::Consumer>,
     source: Source,
@@ -102,7 +104,10 @@ impl Subscription {
             }
             self.before.pop_front();
         }
-        self.letters.next().await?.ok()
+        match &mut self.letters {
+            Some(letters) => letters.next().await?.ok(),
+            None => std::future::pending().await,
+        }
     }
 
     /// A letter from elsewhere that is too large goes to the dead as it is, before anybody reads it.
@@ -146,13 +151,14 @@ impl Consumer for Subscription {
     async fn set_prefetch(&mut self, prefetch: usize) -> Result<(), BrokerError> {
         let Some(channel) = self.lease.channel() else { return Err(BrokerError::LeaseLost) };
         let name = self.source.name();
-        let letters = consume(&self.link, &channel, &name, prefetch, FieldTable::default()).await?;
-        let before = std::mem::replace(&mut self.letters, letters);
+        let letters = match prefetch {
+            0 => None,
+            _ => Some(consume(&self.link, &channel, &name, prefetch, FieldTable::default()).await?),
+        };
+        let Some(before) = std::mem::replace(&mut self.letters, letters) else { return Ok(()) };
         let cancelling = channel.basic_cancel(before.tag(), BasicCancelOptions::default());
-        self.link
-            .bounded(cancelling)
-            .await
-            .map_err(|error| translate(&error, &format!("leaving queue {name}")))?;
+        let cancelled = self.link.bounded(cancelling).await;
+        cancelled.map_err(|error| translate(&error, &format!("leaving queue {name}")))?;
         self.before.push_back(before);
         Ok(())
     }
@@ -188,6 +194,10 @@ impl Slip {
 
 #[async_trait]
 impl Receipt for Slip {
+    fn is_held(&self) -> bool {
+        self.acker.usable() && self.lease.channel().is_some_and(|channel| channel.status().connected())
+    }
+
     async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         let Some(channel) = self.lease.channel() else { return Err(BrokerError::LeaseLost) };
         let settlement = match (settlement, self.source) {
