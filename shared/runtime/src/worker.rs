@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use modiolus_broker::{Broker, Consumer, Delivery};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Stage, StageError, StageName};
@@ -16,6 +17,7 @@ use crate::erased::AnyStage;
 use crate::join::Joins;
 use crate::pace::Pace;
 use crate::perform::{Left, Performer};
+use crate::pulse::Pulse;
 use crate::telemetry::{Ending, Telemetry};
 use crate::trace::Traces;
 
@@ -24,6 +26,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest wait before subscribing again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a delivery may have come back before its job is done with nothing else in hand: more often than a restart of the
+/// broker explains. Whatever is in hand when a process dies comes back once more, guilty or not.
+const SUSPECT_RETURNS: u32 = 3;
 
 /// How a worker works.
 #[derive(Debug, Clone, Default)]
@@ -40,8 +46,22 @@ pub struct WorkerOptions {
     pub telemetry: Telemetry,
     /// Where its jobs' spans come from.
     pub traces: Traces,
+    /// Where it shows that it goes on.
+    pub pulse: Pulse,
     /// After how long without a job it stops, and tells so by the token that it was given. `None`: never.
     pub idle: Option<Duration>,
+}
+
+/// What a worker waits for.
+enum Came {
+    Shutdown,
+    /// A job has ended.
+    Settled,
+    Delivery(Delivery),
+    /// The subscription is lost.
+    Lost,
+    /// Nothing, for too long.
+    Nothing,
 }
 
 /// The worker of one stage.
@@ -102,6 +122,7 @@ impl Worker {
         let stage = self.stage();
         let mut pause = PAUSE;
         while !shutdown.is_cancelled() {
+            self.options.pulse.beat();
             match self.performer.broker.consume(Queue::Work(stage), self.slots()).await {
                 Ok(consumer) => return Some(consumer),
                 Err(error) => tracing::warn!(%stage, %error, "can't subscribe to the queue; trying again"),
@@ -126,28 +147,79 @@ impl Worker {
                 tracing::warn!(%stage, %error, "the queue gives no other number of jobs at a time; subscribing again");
                 break;
             }
-            let delivery = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                Some(left) = jobs.join_next() => match left {
-                    Ok(Left::LeaseLost) => None,
-                    _ => continue,
-                },
-                delivery = consumer.next() => delivery,
-                () = self.idle(), if jobs.is_empty() => {
+            let came = self.options.pulse.during(self.next(&mut *consumer, &mut jobs, shutdown)).await;
+            let delivery = match came {
+                Came::Delivery(delivery) => delivery,
+                Came::Settled => continue,
+                Came::Shutdown => break,
+                Came::Lost => {
+                    tracing::warn!(%stage, "the subscription is lost; subscribing again");
+                    break;
+                }
+                Came::Nothing => {
                     tracing::info!(%stage, "no job has come for a while: ending");
                     shutdown.cancel();
                     break;
                 }
             };
-            let Some(delivery) = delivery else {
-                tracing::warn!(%stage, "the subscription is lost; subscribing again");
+            if delivery.returns < SUSPECT_RETURNS {
+                self.spawn(&mut jobs, delivery, shutdown);
+            } else if self.attend_alone(&mut *consumer, &mut jobs, delivery, shutdown).await {
+                // What it takes ahead is found again.
+                prefetch = 0;
+            } else {
                 break;
-            };
-            let (performer, halt) = (self.performer.clone(), self.options.halt.clone());
-            jobs.spawn(attend(performer, delivery, halt, shutdown.clone()));
+            }
         }
-        self.drain(jobs, shutdown).await;
+        self.options.pulse.during(self.drain(jobs, shutdown)).await;
+    }
+
+    async fn next(
+        &self,
+        consumer: &mut dyn Consumer,
+        jobs: &mut JoinSet<Left>,
+        shutdown: &CancellationToken,
+    ) -> Came {
+        let has_jobs = !jobs.is_empty();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Came::Shutdown,
+            Some(left) = jobs.join_next() => match left {
+                Ok(Left::LeaseLost) => Came::Lost,
+                _ => Came::Settled,
+            },
+            delivery = consumer.next() => delivery.map_or(Came::Lost, Came::Delivery),
+            () = self.idle(), if !has_jobs => Came::Nothing,
+        }
+    }
+
+    fn spawn(&self, jobs: &mut JoinSet<Left>, delivery: Delivery, shutdown: &CancellationToken) {
+        let (performer, halt) = (self.performer.clone(), self.options.halt.clone());
+        jobs.spawn(attend(performer, delivery, halt, shutdown.clone()));
+    }
+
+    /// Does a job that was in hand whenever some process died, with nothing else in hand: if it is the one that kills them, it
+    /// takes no other with it. `false` where the subscription is lost, or on shutdown.
+    async fn attend_alone(
+        &self,
+        consumer: &mut dyn Consumer,
+        jobs: &mut JoinSet<Left>,
+        delivery: Delivery,
+        shutdown: &CancellationToken,
+    ) -> bool {
+        tracing::warn!(stage = %self.stage(), returns = delivery.returns, "a job has come back often: it is done alone");
+        if consumer.set_prefetch(0).await.is_err() {
+            return false;
+        }
+        while let Some(Some(on_its_way)) = consumer.next().now_or_never() {
+            self.performer.give_back(on_its_way).await;
+        }
+        if !self.options.pulse.during(settled(jobs, shutdown)).await {
+            self.performer.give_back(delivery).await;
+            return false;
+        }
+        self.spawn(jobs, delivery, shutdown);
+        self.options.pulse.during(settled(jobs, shutdown)).await
     }
 
     /// Waits until there was nothing to do for too long.
@@ -169,6 +241,22 @@ impl Worker {
             biased;
             () = hurry => {}
             () = async { while jobs.join_next().await.is_some() {} } => {}
+        }
+    }
+}
+
+/// Waits until nothing is in hand. `false` where the subscription is lost, or on shutdown.
+async fn settled(jobs: &mut JoinSet<Left>, shutdown: &CancellationToken) -> bool {
+    loop {
+        let left = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return false,
+            left = jobs.join_next() => left,
+        };
+        match left {
+            None => return true,
+            Some(Ok(Left::LeaseLost)) => return false,
+            Some(_) => {}
         }
     }
 }

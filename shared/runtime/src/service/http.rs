@@ -15,6 +15,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::pulse::Pulse;
 use crate::telemetry::Telemetry;
 
 /// The form of the metrics (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
@@ -28,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Asked {
     /// Whether it does its work now.
     pub(super) is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) pulse: Pulse,
     pub(super) telemetry: Telemetry,
     pub(super) shutdown: CancellationToken,
 }
@@ -42,10 +44,18 @@ pub(super) async fn serve(listen: SocketAddr, asked: Asked) -> io::Result<()> {
 
 fn routes(asked: Asked) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(asked)
+}
+
+/// Alive is whose loop goes on, whether or not it reaches anybody.
+async fn alive(State(asked): State<Asked>) -> (StatusCode, &'static str) {
+    match asked.pulse.goes_on() {
+        true => (StatusCode::OK, "alive\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "stopped: it takes nothing any more; start it again\n"),
+    }
 }
 
 /// Ready is who takes jobs, or serves pages.
@@ -99,6 +109,7 @@ mod tests {
         let counts = telemetry.clone();
         let worker = Asked {
             is_ready: Arc::new(move || counts.is_subscribed(stage)),
+            pulse: Pulse::default(),
             telemetry: telemetry.clone(),
             shutdown: shutdown.clone(),
         };
