@@ -1,19 +1,21 @@
 //! `modiolus-console`: the review page of a cluster. Takes no jobs; publishes to all stages and reads their dead. Reads every
 //! bucket, and writes those in which people deliver, say and decide something: `incoming`, `datasets`, `models`, `runs` and
-//! its own.
+//! its own. Starts a training when people have drawn enough.
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use modiolus_broker::rabbitmq::definitions::Role as BrokerRole;
 use modiolus_console::access::{HeaderName, Network, Origin};
-use modiolus_console::works::Cluster;
+use modiolus_console::works::{Cluster, Looking};
 use modiolus_console::{Access, Console, Options, Role, serve};
 use modiolus_operations::models;
+use modiolus_operations::retraining::When;
 use modiolus_pipeline::Plan;
-use modiolus_runtime::config::ConsoleSection;
+use modiolus_runtime::config::{ConsoleSection, TrainingSection};
 use modiolus_runtime::program;
 use modiolus_runtime::service::{self, Readiness, Site};
 
@@ -30,6 +32,7 @@ async fn review(site: Site, readiness: Readiness) -> Result<()> {
     let Site { store, broker, joins, configuration, telemetry, shutdown } = site;
     let told = configuration.console;
     let works = Cluster::new(store.clone(), broker, joins, &told.deliveries, shipped, shutdown.clone())?;
+    let works = works.retraining(looking(&configuration.training));
     let interrupted = works.go_on()?;
     if interrupted > 0 {
         tracing::info!(interrupted, "going on with deliveries that are not in the store yet");
@@ -41,6 +44,12 @@ async fn review(site: Site, readiness: Readiness) -> Result<()> {
         readiness.ready();
     })
     .await
+}
+
+fn looking(told: &TrainingSection) -> Looking {
+    let longest_wait = Duration::from_secs(u64::from(told.longest_wait_hours) * 3600);
+    let when = When { annotations: told.annotations.get(), longest_wait };
+    Looking { when, every: Duration::from_secs(told.look_seconds.get().into()) }
 }
 
 /// In a cluster people log in, whoever reaches the page.

@@ -20,7 +20,7 @@ use modiolus_runtime::RunOutcome;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Looking};
 pub(crate) use delivery::SCANS;
 pub use machine::Machine;
 

@@ -142,11 +142,17 @@ impl Cluster {
     /// # Panics
     /// When it ends instead of serving.
     pub fn console(&self, deliveries: &Path) -> (Console, SocketAddr) {
+        self.console_with(deliveries, &[])
+    }
+
+    /// The same, told more by the environment.
+    pub fn console_with(&self, deliveries: &Path, told: &[(&str, &str)]) -> (Console, SocketAddr) {
         let (mut command, probes) = self.program(Member::Console);
         let address = free_address();
         command
             .env("MODIOLUS__CONSOLE__LISTEN", address.to_string())
-            .env("MODIOLUS__CONSOLE__DELIVERIES", deliveries);
+            .env("MODIOLUS__CONSOLE__DELIVERIES", deliveries)
+            .envs(told.iter().copied());
         let mut add = self.modiolus(Path::new("none"));
         add.args(["users", "add", "operator", "--role", "operator", "--cluster"]);
         let link = Finished::success(&mut add).stdout.trim().to_owned();

@@ -84,8 +84,7 @@ impl Site {
     fn workers(&self) -> Vec<Worker> {
         let mut workers: Vec<Worker> = Vec::new();
         for stage in StageName::ALL {
-            let told = [("MODIOLUS__TRAINING__LOOK_SECONDS", "1".to_owned())];
-            workers.push(self.cluster.worker_with(stage, &self.key, &told));
+            workers.push(self.cluster.worker(stage, &self.key));
         }
         workers.iter_mut().for_each(Worker::wait_until_ready);
         workers
@@ -128,6 +127,9 @@ async fn five_new_masks_start_one_training_and_the_next_run_uses_its_model() {
     let broker = site.cluster.broker().await;
     let mut events = broker.events().await.unwrap();
     let workers = site.workers();
+    let deliveries = site.folder.path().join("deliveries");
+    let told = [("MODIOLUS__TRAINING__LOOK_SECONDS", "1")];
+    let _console = site.cluster.console_with(&deliveries, &told);
     let (scans, drawn) = (site.path("scans"), site.path("drawn"));
     let first = site.json(&["submit", &scans, "--wait"]);
     let run = first["run"].as_str().unwrap();

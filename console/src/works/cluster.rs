@@ -13,7 +13,7 @@ use modiolus_broker::Broker;
 use modiolus_operations::chunks;
 use modiolus_operations::dead::{self, Fate};
 use modiolus_operations::labelled::Labels;
-use modiolus_operations::retraining::{Base, Retraining, newest};
+use modiolus_operations::retraining::{Base, Retraining, When, newest};
 use modiolus_operations::start::{Ready, start};
 use modiolus_operations::upload::{foreseen, upload};
 use modiolus_pipeline::job::ingest::Delivery;
@@ -43,6 +43,16 @@ pub(super) type Shipped = fn() -> Result<(Bytes, Plan)>;
 pub struct Cluster {
     inner: Arc<Inner>,
     deliveries: PathBuf,
+    looking: Option<Looking>,
+}
+
+/// That somebody looks whether a training is due. Here, since workers may only be there while there are jobs.
+#[derive(Debug, Clone, Copy)]
+pub struct Looking {
+    /// When one is.
+    pub when: When,
+    /// How often.
+    pub every: Duration,
 }
 
 struct Inner {
@@ -77,11 +87,17 @@ impl Cluster {
         let (turn, late) = (Semaphore::new(1), Notify::new());
         let (retraining, heard) = (Retraining::new(store.clone()), Mutex::default());
         let inner = Inner { store, broker, joins, shipped, stop, turn, late, retraining, heard };
-        Ok(Self { inner: Arc::new(inner), deliveries: deliveries.to_owned() })
+        Ok(Self { inner: Arc::new(inner), deliveries: deliveries.to_owned(), looking: None })
+    }
+
+    /// With trainings that start when people have drawn enough.
+    #[must_use]
+    pub fn retraining(self, looking: Looking) -> Self {
+        Self { looking: Some(looking), ..self }
     }
 
     /// Goes on with what was interrupted: deliveries that are not in the store yet, and annotations whose jobs were not
-    /// published. How many deliveries there are.
+    /// published. How many deliveries there are. And looks whether trainings are due, if it is to.
     ///
     /// # Errors
     /// When their folders can't be read.
@@ -94,6 +110,10 @@ impl Cluster {
         let (inner, listening) = (self.inner.clone(), self.inner.clone());
         tokio::spawn(async move { inner.catch_up().await });
         tokio::spawn(async move { listening.listen().await });
+        if let Some(looking) = self.looking {
+            let inner = self.inner.clone();
+            tokio::spawn(async move { inner.keep_looking(looking).await });
+        }
         Ok(count)
     }
 
@@ -169,9 +189,8 @@ impl Works for Cluster {
         Ok(prepared.training.first.training)
     }
 
-    /// The worker's configuration says.
     fn retrains_after(&self) -> Option<usize> {
-        None
+        self.looking.map(|looking| looking.when.annotations)
     }
 
     async fn heard(&self, training: &TrainingId) -> Vec<EpochMetrics> {
@@ -206,6 +225,20 @@ impl Inner {
         let Ready { run, manifest, first, .. } = ready;
         start(&*self.store, &*self.broker, &self.joins, &run, &manifest, first).await?;
         Ok(run)
+    }
+
+    /// Starts a training whenever one is due.
+    async fn keep_looking(&self, Looking { when, every }: Looking) {
+        loop {
+            let looked = async {
+                sleep(every).await;
+                self.retraining.look(&*self.broker, &self.joins, when, self.shipped).await
+            };
+            let looked = tokio::select! { () = self.stop.cancelled() => return, looked = looked => looked };
+            if let Err(error) = looked {
+                tracing::warn!("no training can be started now; looking again later: {error:#}");
+            }
+        }
     }
 
     /// Settles the dead letters of a run; how many jobs' they were.

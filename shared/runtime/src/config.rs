@@ -45,7 +45,7 @@ pub struct Configuration {
     pub store: StoreSection,
     /// How much a worker does at a time.
     pub worker: WorkerSection,
-    /// When models are trained anew: for `modiolus-train` only.
+    /// When models are trained anew: for `modiolus-console` only.
     pub training: TrainingSection,
     /// The review page: for `modiolus-console` only.
     pub console: ConsoleSection,

@@ -27,6 +27,7 @@ use crate::config::{Configuration, ConfigurationError, OpenError};
 use crate::deaths;
 use crate::join::Joins;
 use crate::logging;
+use crate::pulse::Pulse;
 use crate::stop::stop_on_signal;
 use crate::telemetry::Telemetry;
 use crate::trace::Traces;
@@ -91,7 +92,7 @@ enum StartError {
     Work(String),
 }
 
-/// Where a program works: its connections, for what it does besides jobs, or instead of them.
+/// Where a program works: its connections.
 #[derive(Clone)]
 pub struct Site {
     /// The store.
@@ -113,18 +114,9 @@ pub fn main<S: Stage>(
     program: Program,
     stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
 ) -> ExitCode {
-    main_beside(program, stage, |_| async {})
-}
-
-/// As [`main`], with something else that the program does meanwhile.
-pub fn main_beside<S: Stage, F: Future<Output = ()>>(
-    program: Program,
-    stage: impl FnOnce(&Configuration) -> Result<S, ConfigurationError>,
-    beside: impl FnOnce(Site) -> F,
-) -> ExitCode {
     let work = async |start: Start| {
         let stage = stage(&start.configuration)?;
-        start.work(S::Job::STAGE, stage, beside).await
+        start.work(S::Job::STAGE, stage).await
     };
     started(program, work)
 }
@@ -205,28 +197,22 @@ fn run(
 }
 
 impl Start {
-    async fn work<S: Stage, F: Future<Output = ()>>(
-        self,
-        name: StageName,
-        stage: S,
-        beside: impl FnOnce(Site) -> F,
-    ) -> Result<(), StartError> {
+    async fn work<S: Stage>(self, name: StageName, stage: S) -> Result<(), StartError> {
         let (telemetry, worker) = (self.telemetry.clone(), &self.configuration.worker);
         // Not yet: whoever watches sees it from the start.
         telemetry.subscribed(name, false);
-        let counts = telemetry.clone();
-        self.tell(Arc::new(move || counts.is_subscribed(name))).await?;
+        let (counts, pulse) = (telemetry.clone(), Pulse::default());
+        self.tell(Arc::new(move || counts.is_subscribed(name)), pulse.clone()).await?;
         let Some((site, broker)) = self.connect(name.as_str()).await? else { return Ok(()) };
         let slots = worker.slots.map_or_else(|| default_slots(name), std::num::NonZeroUsize::get);
         let idle = worker.idle_seconds.map(|seconds| Duration::from_secs(seconds.get()));
-        let options =
-            WorkerOptions { slots, telemetry, traces: self.traces.clone(), idle, ..WorkerOptions::default() };
-        let Site { store, broker: port, joins, shutdown, .. } = site.clone();
+        let traces = self.traces.clone();
+        let options = WorkerOptions { slots, telemetry, traces, pulse, idle, ..WorkerOptions::default() };
+        let Site { store, broker: port, joins, shutdown, .. } = site;
         let worker = Worker::with_joins(Arc::new(stage), store.clone(), port.clone(), joins.clone(), options);
         tracing::info!(stage = %name, slots, "working");
         tokio::join!(
             worker.run(shutdown.clone()),
-            beside(site),
             deaths::mark(name, store, port, joins.clone(), shutdown.clone()),
             sweep(&joins, &shutdown),
         );
@@ -242,7 +228,7 @@ impl Start {
     ) -> Result<(), StartError> {
         let readiness = Readiness::default();
         let is_ready = readiness.0.clone();
-        self.tell(Arc::new(move || is_ready.load(Ordering::Relaxed))).await?;
+        self.tell(Arc::new(move || is_ready.load(Ordering::Relaxed)), Pulse::default()).await?;
         let Some((site, broker)) = self.connect(user).await? else { return Ok(()) };
         let worked = work(site, readiness).await;
         broker.close().await;
@@ -250,10 +236,14 @@ impl Start {
     }
 
     /// Serves the probes and the metrics.
-    async fn tell(&self, is_ready: Arc<dyn Fn() -> bool + Send + Sync>) -> Result<(), StartError> {
+    async fn tell(
+        &self,
+        is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
+        pulse: Pulse,
+    ) -> Result<(), StartError> {
         let Self { configuration, telemetry, shutdown, .. } = self;
         let (listen, telemetry, shutdown) = (configuration.http.listen, telemetry.clone(), shutdown.clone());
-        let served = http::serve(listen, Asked { is_ready, telemetry, shutdown }).await;
+        let served = http::serve(listen, Asked { is_ready, pulse, telemetry, shutdown }).await;
         served.map_err(|error| StartError::Listen { listen, error })
     }
 
