@@ -2,15 +2,26 @@
 
 const ROOT = "/api/v1/";
 
+/** How long an answer may take: a network that has gone away says nothing. */
+const PATIENCE_MS = 60_000;
+/** What is no longer than this goes its way also when the page is left; browsers allow 64 KiB for all together. */
+const KEPT_ALIVE_BYTES = 30_000;
+
 export class ApiError extends Error {
   /** `status` is 0 where the server could not be reached. */
   constructor(status, { error, what_to_do: whatToDo, conflict }) {
-    super([error, whatToDo].filter(Boolean).join(" "));
+    super([error, whatToDo].filter(Boolean).join(/[.!?]$/.test(error) ? " " : ": "));
     Object.assign(this, { status, conflict });
   }
 }
 
-/** The response to a request below /api/v1; anything but success is thrown. */
+/**
+ * Whether a request would fail again, however often it is tried: a 4xx stays what it is. Time-outs, too many requests and a session
+ * that has ended don't: people log in again elsewhere.
+ */
+export const isHopeless = ({ status }) => status >= 400 && status < 500 && ![401, 408, 429].includes(status);
+
+/** The response to a request below /api/v1; anything but success is thrown. `patience` (ms) is Infinity for long uploads. */
 export async function call(path, options = {}) {
   let response = await attempt(path, options);
   if (response.status === 403 && (await tokenChanged())) response = await attempt(path, options);
@@ -18,21 +29,24 @@ export async function call(path, options = {}) {
   throw new ApiError(response.status, await said(response));
 }
 
-const token = () => document.querySelector("meta[name=csrf]");
+/** Where the page keeps the token that every change has to bring. */
+export const token = () => document.querySelector("meta[name=csrf]");
 
-async function attempt(path, { method = "GET", body, type }) {
+async function attempt(path, { method = "GET", body, type, patience = PATIENCE_MS }) {
   const headers = {};
   if (method !== "GET") headers["X-CSRF"] = token().content;
   if (type) headers["Content-Type"] = type;
+  const keepalive = method !== "GET" && (body?.size ?? body?.length ?? 0) <= KEPT_ALIVE_BYTES;
+  const signal = patience < Infinity ? AbortSignal.timeout(patience) : undefined;
   try {
-    return await fetch(ROOT + path, { method, headers, body });
+    return await fetch(ROOT + path, { method, headers, body, keepalive, signal });
   } catch {
     throw new ApiError(0, { error: "The server can't be reached." });
   }
 }
 
-/** A server that was started again wants another token: a page that was open before asks for it. */
-async function tokenChanged() {
+/** A server that was started again wants another token: a page that was open before asks for it. Whether it was another one. */
+export async function tokenChanged() {
   const response = await fetch(`${ROOT}session`);
   const { csrf } = response.ok ? await response.json() : {};
   if (!csrf || csrf === token().content) return false;

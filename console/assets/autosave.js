@@ -1,6 +1,8 @@
 // When a slice's mask is sent, and what people see of it. Revisions are only ever added; each names the one that it was made
 // from, so that the server can say that somebody else was faster.
 
+import { isHopeless } from "./api.js";
+
 /** How long after the last stroke a draft is sent, and how long after each failure it is tried again. */
 const IDLE_MS = 1_500;
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000, 30_000];
@@ -16,6 +18,7 @@ export class Autosave {
   #cancel = () => {};
   #edits = 0;
   #sent = 0;
+  #underWay = 0;
   #failures = 0;
   #sending = null;
   #kind = "draft";
@@ -34,18 +37,25 @@ export class Autosave {
     this.#after(IDLE_MS);
   }
 
-  /** Sends now, as a draft or as what the annotator has decided; true once all is saved. */
-  async save(kind = this.#kind, force = false) {
+  /** Sends now what isn't saved, or what the annotator has decided (accepted or rejected); true once all is saved. */
+  async save(kind = null, force = false) {
     this.#cancel();
-    if (kind !== "draft") this.#edits++;
-    this.#kind = kind;
+    // A key that was pressed twice is one decision: it is on its way already.
+    const isUnderWay = this.#sending && kind === this.#kind && this.#edits === this.#underWay;
+    if (kind && kind !== "draft" && !isUnderWay) this.#edits++;
+    this.#kind = kind ?? this.#kind;
     while (this.#sending) await this.#sending;
-    if (this.#edits === this.#sent && !force) return this.status.state === "saved";
+    if (!this.unsaved && !force) return this.status.state === "saved";
     this.#sending = this.#send(force);
     await this.#sending;
     this.#sending = null;
     if (this.status.state === "changed") this.#after(IDLE_MS);
     return this.status.state === "saved";
+  }
+
+  /** Tries at once what would be tried later. */
+  hurry() {
+    return this.status.state === "retry" && this.save();
   }
 
   /** Whether leaving the page now would lose something. */
@@ -73,6 +83,7 @@ export class Autosave {
 
   async #send(force) {
     const [edits, kind] = [this.#edits, this.#kind];
+    this.#underWay = edits;
     this.#tell({ state: "saving" });
     try {
       const { revision, not_learned: warning } = await this.send({ state: kind, parent: this.revision, force });
@@ -87,9 +98,7 @@ export class Autosave {
 
   #failed(error) {
     if (error.conflict) return this.#tell({ state: "conflict", theirs: error.conflict });
-    // A 4xx stays what it is, however often it is tried; too many requests and time-outs don't.
-    const hopeless = error.status >= 400 && error.status < 500 && ![408, 429].includes(error.status);
-    if (hopeless) return this.#tell({ state: "refused", error });
+    if (isHopeless(error)) return this.#tell({ state: "refused", error });
     const delay = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)];
     this.#tell({ state: "retry", error, delay });
     this.#after(delay);

@@ -1,6 +1,7 @@
 // Small charts of a training: a few curves over its epochs.
 
 import { element } from "./dom.js";
+import { fixed } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [300, 100];
@@ -19,7 +20,7 @@ export function series(epochs) {
   const judged = epochs.every((epoch) => epoch.held_out) ? "held-out" : "training pictures";
   const losses = [{ name: "training", values: of("loss") }, { name: judged, values: of("judged_loss") }];
   return [
-    { title: "Loss", low: 0, high: Math.max(...losses.flatMap(({ values }) => values), 1e-6), curves: losses },
+    { title: "Loss", low: 0, high: losses.flatMap(({ values }) => values).reduce((most, value) => Math.max(most, value), 1e-6), curves: losses },
     { title: `Overlap, ${judged}`, low: 0, high: 1, curves: [{ name: "IoU", values: of("iou") }, { name: "Dice", values: of("dice") }] },
   ];
 }
@@ -32,7 +33,7 @@ const drawn = (tag, attributes) => {
 
 /** A figure with a chart; `count` epochs fill its width. */
 function figure({ title, low, high, curves }, count) {
-  const last = curves.map(({ name, values }) => `${name} ${values.at(-1).toFixed(3)}`);
+  const last = curves.map(({ name, values }) => `${name} ${fixed(values.at(-1), 3)}`);
   const svg = drawn("svg", { class: "curve", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}: ${last.join(", ")}` });
   curves.forEach(({ values }, i) => {
     const shown = values.length > 1 ? values : [values[0], values[0]];

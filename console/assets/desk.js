@@ -1,14 +1,13 @@
 // The mask on which somebody works: its steps, and its way to the server.
 
-import { call, path, query } from "./api.js";
 import { Autosave } from "./autosave.js";
 import { History } from "./history.js";
-import { encodeMask } from "./png.js";
+import { Sender } from "./sender.js";
 import { Stopwatch } from "./stopwatch.js";
 
 export class Desk {
   #before = null;
-  #fromProposal = false;
+  #work = null;
 
   /** `changed()` is called after every step, `saving(status)` with every state of the autosave. */
   constructor(stage, { changed, saving }) {
@@ -17,13 +16,16 @@ export class Desk {
 
   open(slice) {
     this.autosave?.stop();
+    this.#before = null;
     Object.assign(this, { slice, mask: slice.mask, values: slice.values, spacing: slice.spacing });
     this.history = new History(slice.mask);
     this.watch = new Stopwatch(performance.now());
-    this.#fromProposal = slice.origin === "proposal";
+    const work = { slice, watch: this.watch, sender: new Sender(slice), isFromProposal: slice.origin === "proposal" };
+    this.#work = work;
     this.autosave = new Autosave({
       revision: slice.newest?.revision ?? null,
-      send: (revision) => this.#send(revision),
+      // This slice's, whichever is open by then.
+      send: (revision) => this.#send(work, revision),
       show: (status) => this.slice === slice && this.onSaving(status),
       later: (ms, what) => { const timer = setTimeout(what, ms); return () => clearTimeout(timer); },
     });
@@ -36,12 +38,14 @@ export class Desk {
 
   /** The mask as it was at begin(). */
   restore() {
-    this.mask.data.set(this.#before);
+    if (this.#before) this.mask.data.set(this.#before);
     this.drawn();
   }
 
   end(name) {
-    if (this.history.note(this.#before, name)) this.#stepped();
+    const before = this.#before;
+    this.#before = null;
+    if (before && this.history.note(before, name)) this.#stepped();
   }
 
   drawn() {
@@ -79,7 +83,7 @@ export class Desk {
 
   /** Begins again with the model's proposal. */
   takeProposal() {
-    this.#fromProposal = true;
+    this.#work.isFromProposal = true;
     return this.copy("proposal", this.slice.proposal);
   }
 
@@ -104,15 +108,14 @@ export class Desk {
     this.onChanged();
   }
 
-  async #send({ state, parent, force }) {
-    const { slice, mask } = this;
-    this.watch.touch(performance.now());
-    const { seconds } = this.watch;
-    const proposal = this.#fromProposal ? slice.model : null;
-    const body = await encodeMask(mask);
-    const at = path("slices", slice.patient, slice.slice, "revisions") + query({ parent, proposal, seconds, state, force: force || null });
-    const saved = await (await call(at, { method: "POST", body, type: "image/png" })).json();
-    this.watch.take(seconds);
+  /** Sends a slice's mask without a step that isn't done: half a polygon is nobody's mask. */
+  async #send({ slice, watch, sender, isFromProposal }, { state, parent, force }) {
+    const data = (slice === this.slice && this.#before) || slice.mask.data;
+    watch.touch(performance.now());
+    const { seconds } = watch;
+    const proposal = isFromProposal ? slice.model : null;
+    const saved = await sender.send({ ...slice.mask, data }, { parent, proposal, seconds, state, force: force || null });
+    watch.take(seconds);
     const by = { revision: saved.revision, parent, state, proposal, seconds, mask: true, by: null, at: Date.now() / 1000 };
     slice.revisions.push(by);
     slice.newest = by;

@@ -34,6 +34,16 @@ export function arrowsMove(group) {
   });
 }
 
+/** After a choice with the mouse or a pen the keys mean `home` again; who moves with keys stays where they are. */
+export function returnFocus(home) {
+  let isPointer = false;
+  addEventListener("pointerdown", () => (isPointer = true), true);
+  addEventListener("keydown", () => (isPointer = false), true);
+  document.addEventListener("change", ({ target }) => {
+    if (isPointer && target.matches("select, [type=range], [type=checkbox]")) home.focus({ preventScroll: true });
+  });
+}
+
 /** A time of the server, in seconds since 1970, as people here read it. */
 export const timeText = (seconds) =>
   new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });

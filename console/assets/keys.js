@@ -4,6 +4,8 @@ import { element } from "./dom.js";
 
 /** The name of a key press as bindings spell it: "b", "Control+z", "Shift+1", "?". */
 export function nameOf(event) {
+  // On many keyboards brackets are made with AltGr, which some systems report as Control and Alt.
+  if (event.getModifierState?.("AltGraph")) return event.key;
   const digit = /^Digit(\d)$/.exec(event.code)?.[1];
   const key = digit ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
   const isSign = event.key.length === 1 && !digit && event.key.toLowerCase() === event.key.toUpperCase();
@@ -16,31 +18,32 @@ export function nameOf(event) {
 const typesText = (target) =>
   target.matches?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])");
 
-const BUTTON_KEYS = ["Enter", " "];
+const PRESSED_BY = { Enter: "button, a, summary", " ": "button, a, summary, [type=checkbox], [type=radio]" };
 const RANGE_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
 
 /** Whether the element that has the focus needs this key itself. */
 export function belongsTo(target, key) {
   if (typesText(target)) return true;
-  if (BUTTON_KEYS.includes(key)) return Boolean(target.matches?.("button, a, summary, [type=checkbox], [type=radio]"));
+  if (PRESSED_BY[key]) return Boolean(target.matches?.(PRESSED_BY[key]));
   return RANGE_KEYS.includes(key) && Boolean(target.matches?.("input, [role=radio]"));
 }
 
 /**
- * Listens for keys. `bindings` are {keys, text, group, run}; the first of `keys` is shown on the sheet, or `as`; nothing
- * where there is no text. `first(name, event)` may
- * take a key before them.
+ * Listens for keys. `bindings` are {keys, text, group, run, repeats}; the first of `keys` is shown on the sheet, or `as`; nothing
+ * where there is no text. A key that is held down counts once, unless it `repeats`: nobody means to accept thirty slices a second.
+ * `first(name, event)` may take a key before them.
  */
 export function listen(bindings, first = () => false) {
   const byName = new Map(bindings.flatMap((binding) => binding.keys.map((key) => [key, binding])));
   document.addEventListener("keydown", (event) => {
     const name = nameOf(event);
-    if (document.querySelector("dialog[open]") || event.altKey || belongsTo(event.target, event.key)) return;
+    const isAlt = event.altKey && !event.getModifierState?.("AltGraph");
+    if (document.querySelector("dialog[open]") || isAlt || belongsTo(event.target, event.key)) return;
     const taken = first(name, event);
     const binding = byName.get(name);
     if (!taken && !binding) return;
     event.preventDefault();
-    if (!taken) binding.run(event);
+    if (!taken && (!event.repeat || binding.repeats)) binding.run(event);
   });
 }
 

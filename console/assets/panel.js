@@ -38,13 +38,19 @@ export function showSaving(status) {
   shown.textContent = words[state];
   byId("conflict").hidden = state !== "conflict";
   if (theirs) byId("conflict-text").textContent = `${theirs.by ?? "Someone"} saved it on ${timeText(theirs.at)}. Nothing of yours is lost or has overwritten theirs.`;
-  trouble(error ? `Your mask is not saved. ${error.message}` : warning ? `Your mask is saved, but ${warning}. Accept it again to try again.` : null);
+  trouble(error ? `Your mask is not saved. ${error.message}` : warning ? `Your mask is saved, but ${warning}. Accept it again to try again.` : null, { again: Boolean(error) });
 }
 
-/** A message over the picture; null takes it away. */
-export function trouble(text) {
+/** A message over the picture; null takes it away. `again`: whether there is something to try again. */
+export function trouble(text, { again = false } = {}) {
   byId("trouble").hidden = !text;
+  document.querySelector("[data-do=try-again]").hidden = !again;
   if (text) byId("trouble-text").textContent = text;
+}
+
+/** Says how the answers are doing. */
+export function unsavedAnswer({ error, isGivenUp }) {
+  byId("answer-state").textContent = !error ? "" : `Not saved${isGivenUp ? "" : ", trying again"}: ${error.message}`;
 }
 
 /** Why the mask of a neighbour can't be copied. */
@@ -59,10 +65,16 @@ export function showSlice(slice) {
   byId("name").textContent = name;
   byId("name").title = name;
   byId("patient").textContent = slice.patient;
-  byId("hud-slice").textContent = `${slice.rows} rows, ${slice.columns} columns${slice.spacing ? ` · ${Number(slice.spacing[1].toFixed(4))} mm` : ""}`;
+  byId("hud-slice").textContent = `${slice.rows} rows, ${slice.columns} columns${slice.spacing ? ` · ${pixelSize(slice.spacing)} mm` : ""}`;
   showAttributes(details.attributes);
   showAnswer(details.triage ?? null);
   showRevisions(slice);
+}
+
+/** The sides of a pixel: one number where they are equal, else height x width. */
+function pixelSize(spacing) {
+  const [height, width] = spacing.map((side) => Number(side.toFixed(4)));
+  return height === width ? width : `${height} x ${width}`;
 }
 
 /** The mask's size, once it has stopped changing for a moment. */

@@ -1,45 +1,54 @@
 // Mouse, touch pen and fingers on the canvas. The main button (or a pen's tip, or one finger) works with the tool in hand; the
 // right button drags the contrast; the middle button, Space, or two fingers move the picture; the wheel zooms at the cursor. A
-// pen's other end and Alt are the black pen. Once a pen has been seen, fingers only move: a palm draws nothing.
+// pen's other end and Alt are the black pen. Once a pen has been seen, fingers only move: a palm draws nothing, and what lands
+// beside a pen or a mouse at work is left out.
 
+const MIDDLE = 1;
 const RIGHT = 2;
 const ERASER = 32;
 
-/** `act` has: down(at, {black}), drag(at), up(), cancel(), hover(at | null), contrast(dx, dy), mode() -> "tool"|"move"|"contrast". */
+/**
+ * `act` has: down(at, {black}), drag(at), up(), takeBack() (what the last down() began), hover(at | null), contrast(dx, dy),
+ * mode() -> "tool"|"move"|"contrast".
+ */
 export function listen(stage, act) {
   const { canvas } = stage;
   const fingers = new Map();
-  let [doing, last, penSeen] = [null, [0, 0], false];
+  let [doing, by, last, penSeen] = [null, null, [0, 0], false];
 
-  const begin = (event) => {
-    const isFinger = event.pointerType === "touch";
-    if (isFinger) fingers.set(event.pointerId, [event.clientX, event.clientY]);
-    penSeen ||= event.pointerType === "pen";
-    if (fingers.size > 1 || (isFinger && penSeen)) return "move";
-    if (event.button === 1) return "move";
-    if (event.button === RIGHT) return "contrast";
-    return act.mode();
+  const place = ({ clientX, clientY }) => [clientX, clientY];
+  const isPalm = ({ pointerType }) => pointerType === "touch" && penSeen;
+  const meant = (event) => {
+    if (fingers.size > 1 || isPalm(event) || event.button === MIDDLE) return "move";
+    return event.button === RIGHT ? "contrast" : act.mode();
   };
 
   canvas.addEventListener("pointerdown", (event) => {
     if (!stage.slice) return;
     event.preventDefault();
+    penSeen ||= event.pointerType === "pen";
+    // A pen takes over from the palm that came before it; anything else waits until what is at work is done.
+    if (doing && by.type !== "touch") return;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
-    const next = begin(event);
-    if (doing === "tool" && next === "move") act.cancel();
-    doing = next;
-    last = [event.clientX, event.clientY];
+    if (event.pointerType === "touch") fingers.set(event.pointerId, place(event));
+    else fingers.clear();
+    if (doing === "tool") act.takeBack();
+    doing = meant(event);
+    by = { id: event.pointerId, type: event.pointerType };
+    last = place(event);
     if (doing === "tool") act.down(stage.at(event), { black: event.altKey || Boolean(event.buttons & ERASER) });
   });
 
   canvas.addEventListener("pointermove", (event) => {
     if (!stage.slice) return;
-    act.hover(stage.at(event));
+    if (doing && by.id !== event.pointerId && !fingers.has(event.pointerId)) return;
+    if (!isPalm(event)) act.hover(stage.at(event));
     if (fingers.size > 1) return pinch(stage, fingers, event);
-    if (!doing) return;
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, place(event));
+    if (!doing || by.id !== event.pointerId) return;
     const [dx, dy] = [event.clientX - last[0], event.clientY - last[1]];
-    last = [event.clientX, event.clientY];
+    last = place(event);
     if (doing === "move") { stage.view.pan(dx, dy); stage.changed(); }
     if (doing === "contrast") act.contrast(dx, -dy);
     // Between two frames a pen moves on; all its positions count.
@@ -48,12 +57,15 @@ export function listen(stage, act) {
   });
 
   const end = (event) => {
-    fingers.delete(event.pointerId);
-    if (doing === "tool") (event.type === "pointerup" ? act.up : act.cancel)();
+    const wasFinger = fingers.delete(event.pointerId);
+    if (!doing || (by.id !== event.pointerId && !wasFinger)) return;
+    // A capture that got lost (another window came to the front) ends a stroke like letting go.
+    if (doing === "tool") (event.type === "pointercancel" ? act.takeBack : act.up)();
     doing = null;
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
+  canvas.addEventListener("lostpointercapture", end);
   canvas.addEventListener("pointerleave", () => act.hover(null));
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {

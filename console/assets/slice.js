@@ -1,11 +1,12 @@
 // The slice page: look at a slice, and annotate it.
 
-import { json, path, query, send } from "./api.js";
+import { Answers } from "./answers.js";
+import { json, path, query } from "./api.js";
 import { Cache } from "./cache.js";
 import { Desk } from "./desk.js";
-import { arrowsMove, byId, choose } from "./dom.js";
+import { arrowsMove, byId, choose, returnFocus } from "./dom.js";
 import { listen as listenToKeys, showSheet } from "./keys.js";
-import { otherSize, showAnswer, showBadge, showMeasure, showRevisions, showSaving, showSlice, trouble } from "./panel.js";
+import { otherSize, showAnswer, showBadge, showMeasure, showRevisions, showSaving, showSlice, trouble, unsavedAnswer } from "./panel.js";
 import { listen as listenToPointer } from "./pointer.js";
 import { firstLevel, keyOf, load } from "./slice-data.js";
 import { bindings, EXTRA } from "./slice-keys.js";
@@ -21,9 +22,10 @@ const cache = new Cache(9, (key) => load({ ...addressOf(key), run }));
 const allTools = tools(desk);
 const controls = new ViewControls(stage, desk);
 let tool = null;
-let levelChosen = false;
+let levelChosen = null;
 let cursor = null;
 let opening = 0;
+let isComing = false;
 let measuring = 0;
 
 const addressOf = (key) => {
@@ -50,25 +52,28 @@ export const actions = {
   help: () => showSheet(byId("keys"), keys, EXTRA),
   proposal: () => (desk.slice.proposal ? desk.takeProposal() : trouble("The model has no proposal for this slice.")),
   accept: () => desk.autosave.save("accepted"),
-  "accept-next": async () => (await desk.autosave.save("accepted")) && step("next"),
+  "accept-next": acceptAndGoOn,
   reject: () => { desk.clear(); return desk.autosave.save("rejected"); },
   save: () => desk.autosave.save(),
-  "try-again": () => (desk.autosave?.unsaved ? desk.autosave.save() : open(desk.slice ?? here())),
+  "try-again": () => (desk.autosave?.unsaved ? desk.autosave.save() : open(wanted)),
   previous: () => step("previous"),
   next: () => step("next"),
   "copy-previous": () => copyFrom("previous"),
   "copy-next": () => copyFrom("next"),
   "take-theirs": takeTheirs,
-  "keep-mine": () => desk.autosave.save("draft", true),
+  "keep-mine": () => desk.autosave.save(null, true),
 };
 
 /** What only those may do who may annotate. */
-const EDITING = new Set(["undo", "redo", "clear", "fill", "trim", "proposal", "accept", "accept-next", "reject", "save", "copy-previous", "copy-next"]);
+const EDITING = new Set(["undo", "redo", "clear", "fill", "trim", "proposal", "accept", "accept-next", "reject", "save", "copy-previous", "copy-next", "keep-mine"]);
+/** What leaves a shape that isn't done as it is. */
+const BESIDE_SHAPES = new Set(["help", "save", "try-again", "keep-mine"]);
 
 function act(name, ...values) {
-  if (EDITING.has(name) && !mayAnnotate) return;
+  // Who has asked for the next slice means that one.
+  if (EDITING.has(name) && (!mayAnnotate || isComing)) return;
   if (!desk.slice && name !== "help" && name !== "try-again") return;
-  cancelTool();
+  if (!BESIDE_SHAPES.has(name)) cancelTool();
   Promise.resolve().then(() => actions[name](...values)).catch((error) => trouble(error.message));
 }
 
@@ -100,18 +105,28 @@ export function setSize(size) {
   stage.changed();
 }
 
-export async function answer(value) {
+const answers = new Answers({
+  show(slice) { if (desk.slice === slice) showAnswer(slice.details.triage ?? null); },
+  tell: unsavedAnswer,
+});
+
+/** Says whether there is a clear array; null takes it back. */
+export function answer(value) {
   const { slice } = desk;
-  if (!mayAnnotate) return;
-  const chosen = slice.details.triage === value ? null : value;
-  await send("PUT", path("slices", slice.patient, slice.slice, "triage"), { answer: chosen });
-  slice.details.triage = chosen;
-  if (desk.slice === slice) showAnswer(chosen);
+  if (!mayAnnotate || !slice || isComing) return;
+  answers.say(slice, slice.details, value);
+}
+
+async function acceptAndGoOn() {
+  const { slice, autosave } = desk;
+  if ((await autosave.save("accepted")) && desk.slice === slice) await step("next");
 }
 
 async function takeTheirs() {
-  cache.forget(keyOf(desk.slice));
-  const theirs = await cache.get(keyOf(desk.slice));
+  const { slice } = desk;
+  cache.forget(keyOf(slice));
+  const theirs = await cache.get(keyOf(slice));
+  if (desk.slice !== slice) return;
   desk.copy("theirs", theirs.mask);
   desk.autosave.adopt(theirs.newest?.revision ?? null);
   Object.assign(desk.slice, { newest: theirs.newest, revisions: theirs.revisions });
@@ -129,32 +144,59 @@ async function copyFrom(side) {
   desk.copy(`copy of the ${side} slice`, mask);
 }
 
-/** Goes to the previous or the next slice, once all here is saved. */
+/** Goes to the previous or the next slice. */
 async function step(side) {
   const neighbour = beside(desk.slice, side);
-  if (!neighbour || !(await left())) return;
-  history.pushState(null, "", `/slices/${path(neighbour.patient, neighbour.slice)}${query({ run })}`);
-  await open(neighbour);
+  if (neighbour) await open(neighbour);
 }
 
 /** Whether the slice may be left: what isn't saved is saved first, and where that fails the message stays in sight. */
 async function left() {
-  if (!desk.autosave?.unsaved) return true;
-  const { slice } = desk;
-  const saved = await desk.autosave.save();
-  cache.forget(keyOf(slice));
-  return saved;
+  const { slice, autosave } = desk;
+  while (autosave?.unsaved) {
+    cache.forget(keyOf(slice));
+    // What was drawn while the rest was on its way goes, too.
+    if (!(await autosave.save()) && autosave.status.state !== "changed") return false;
+  }
+  return true;
 }
 
+/** The slice that was asked for last. */
+let wanted = here();
+
+/** Goes to a slice, once it is there and all here is saved. */
 async function open(address) {
   const mine = ++opening;
-  let slice;
+  wanted = address;
+  coming(true);
   try {
-    slice = await cache.get(keyOf(address));
+    const slice = await cache.get(keyOf(address));
+    if (mine !== opening) return;
+    const mayLeave = await left();
+    if (mine !== opening) return;
+    if (mayLeave) show(slice);
+    followAddress();
   } catch (error) {
-    return mine === opening && trouble(error.message);
+    if (mine === opening) trouble(error.message, { again: true });
+  } finally {
+    if (mine === opening) coming(false);
   }
-  if (mine !== opening) return;
+}
+
+/** Until the slice that was asked for is there, nothing is done to the one in sight. */
+function coming(value) {
+  isComing = value;
+  byId("stage").setAttribute("aria-busy", String(value));
+}
+
+/** The page's address names the slice in sight, also where the browser's way back led elsewhere and it could not be left. */
+function followAddress() {
+  if (!desk.slice || keyOf(here()) === keyOf(desk.slice)) return;
+  history.pushState(null, "", `/slices/${path(desk.slice.patient, desk.slice.slice)}${query({ run })}`);
+}
+
+function show(slice) {
+  cancelTool();
   trouble(null);
   desk.open(slice);
   controls.open(slice);
@@ -165,6 +207,7 @@ async function open(address) {
   changed();
   showBadge(slice, false);
   byId("stage").dataset.shown = keyOf(slice);
+  if (run) Object.assign(byId("wall"), { hidden: false, href: `/runs/${path(run, "wall")}${query({ at: slice.slice })}` });
   for (const side of ["next", "previous"]) {
     const neighbour = beside(slice, side);
     document.querySelector(`button[data-do=${side}]`).disabled = !neighbour;
@@ -175,7 +218,7 @@ async function open(address) {
 function setLevelRange(slice) {
   const slider = byId("level");
   Object.assign(slider, { min: Math.floor(slice.minimum), max: Math.ceil(slice.maximum) });
-  setLevel(levelChosen ? desk.level : firstLevel(slice.values));
+  setLevel(levelChosen ?? firstLevel(slice.values));
 }
 
 export function setLevel(level) {
@@ -188,14 +231,14 @@ export function setLevel(level) {
 }
 
 export function chooseLevel(level) {
-  levelChosen = true;
   setLevel(level);
+  levelChosen = desk.level;
 }
 
 /** After every step: the size of the mask, when there is time. */
 function changed() {
-  cancelIdleCallback?.(measuring);
-  measuring = requestIdleCallback(() => showMeasure(desk), { timeout: 300 });
+  clearTimeout(measuring);
+  measuring = setTimeout(() => showMeasure(desk), 100);
   for (const [name, steps] of [["undo", desk.history.steps.done], ["redo", desk.history.steps.undone]]) {
     document.querySelector(`button[data-do=${name}]`).disabled = steps === 0;
   }
@@ -230,7 +273,7 @@ function endStroke() {
 }
 
 listenToPointer(stage, {
-  mode: () => (controls.moving || tool === "move" ? "move" : tool === "contrast" ? "contrast" : "tool"),
+  mode: () => (controls.moving || isComing || tool === "move" ? "move" : tool === "contrast" ? "contrast" : "tool"),
   down(at, { black }) {
     colourAfter = desk.colour;
     if (black) desk.colour = 0;
@@ -238,7 +281,7 @@ listenToPointer(stage, {
   },
   drag: (at) => allTools[tool].drag?.(at),
   up() { allTools[tool].up?.(); endStroke(); },
-  cancel() { cancelTool(); endStroke(); },
+  takeBack() { (allTools[tool].takeBack ?? allTools[tool].cancel)?.(); endStroke(); },
   hover(at) {
     cursor = at;
     desk.watch?.touch(performance.now());
@@ -257,22 +300,38 @@ document.addEventListener("click", (event) => {
   if (button?.dataset.do) act(button.dataset.do);
   if (button?.dataset.tool) useTool(button.dataset.tool);
   if (button?.dataset.colour) setColour(Number(button.dataset.colour));
-  if (button?.dataset.answer) answer(button.dataset.answer).catch((error) => trouble(error.message));
+  // A click on what is chosen takes it back; the second of a double click doesn't.
+  if (button?.dataset.answer && event.detail <= 1) answer(button.getAttribute("aria-checked") === "true" ? null : button.dataset.answer);
   // After a click with the mouse, Space and Enter mean the picture again.
   if (button && event.detail > 0 && !document.querySelector("dialog[open]")) stage.canvas.focus();
 });
 document.querySelectorAll("[role=radiogroup]").forEach(arrowsMove);
 byId("size").addEventListener("input", ({ target }) => setSize(Number(target.value)));
 byId("level").addEventListener("input", ({ target }) => { controls.check("preview", true); chooseLevel(Number(target.value)); });
-addEventListener("beforeunload", (event) => { if (desk.autosave?.unsaved) { desk.autosave.save(); event.preventDefault(); } });
-addEventListener("popstate", async () => { if (await left()) open(here()); });
-document.addEventListener("visibilitychange", async () => {
-  if (document.hidden) return desk.autosave?.unsaved && desk.autosave.save();
-  const { slice, autosave } = desk;
-  if (!slice || !autosave) return;
-  const newest = (await json(`${path("slices", slice.patient, slice.slice)}/revisions`).catch(() => [])).at(-1);
-  if (newest && desk.slice === slice && newest.revision !== autosave.revision && !autosave.unsaved) autosave.meet(newest);
+returnFocus(stage.canvas);
+addEventListener("beforeunload", (event) => {
+  if (desk.autosave?.unsaved) desk.autosave.save();
+  if (desk.autosave?.unsaved || answers.isInTrouble) event.preventDefault();
 });
+addEventListener("popstate", () => open(here()));
+addEventListener("online", () => desk.autosave?.hurry());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) return lookForOthers();
+  if (desk.autosave?.unsaved) desk.autosave.save();
+});
+
+/** Whoever comes back to the page sees at once if somebody else has saved the slice meanwhile. */
+async function lookForOthers() {
+  const { slice, autosave } = desk;
+  if (!autosave) return;
+  if (autosave.unsaved) return autosave.hurry();
+  const { revision } = autosave;
+  const newest = (await json(`${path("slices", slice.patient, slice.slice)}/revisions`).catch(() => [])).at(-1);
+  const isSame = desk.slice === slice && !autosave.unsaved && autosave.revision === revision;
+  if (!newest || !isSame || newest.revision === revision) return;
+  cache.forget(keyOf(slice));
+  autosave.meet(newest);
+}
 
 if (!mayAnnotate) {
   const forEditors = "[data-edits], [data-answer], [data-do=undo], [data-do=redo], [data-do=clear]";

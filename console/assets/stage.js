@@ -13,6 +13,7 @@ export class Stage {
   #context;
   #layers = {};
   #frame = 0;
+  #scale = 1;
   #proposalBorder = [];
 
   constructor(canvas) {
@@ -36,7 +37,7 @@ export class Stage {
     if (before && before.rows === slice.rows && before.columns === slice.columns && before.aspect === aspect) {
       Object.assign(this.view, { zoom: before.zoom, left: before.left, top: before.top });
     }
-    for (const name of ["picture", "mask", "preview"]) this.#layers[name] = layer(slice);
+    for (const name of ["picture", "mask", "preview"]) this.#layers[name] = layer(slice, this.#layers[name]);
     this.setProposal(slice.proposal);
     this.changed("picture", "mask", "preview");
   }
@@ -64,10 +65,15 @@ export class Stage {
   }
 
   #resized() {
-    const scale = devicePixelRatio;
-    this.canvas.width = Math.round(this.canvas.clientWidth * scale);
-    this.canvas.height = Math.round(this.canvas.clientHeight * scale);
+    this.#sharpen();
     this.fit();
+  }
+
+  /** Gives the canvas a pixel for each of the screen's, of which a window on another screen has more or less to a CSS pixel. */
+  #sharpen() {
+    this.#scale = devicePixelRatio;
+    this.canvas.width = Math.round(this.canvas.clientWidth * this.#scale);
+    this.canvas.height = Math.round(this.canvas.clientHeight * this.#scale);
   }
 
   #draw() {
@@ -75,7 +81,8 @@ export class Stage {
     if (!this.slice) return;
     const { options, view } = this;
     const context = this.#context;
-    const scale = devicePixelRatio;
+    if (this.#scale !== devicePixelRatio) this.#sharpen();
+    const scale = this.#scale;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.#place(context, scale);
@@ -123,7 +130,7 @@ export class Stage {
       context.lineTo(x1, y1);
     }
     context.save();
-    const scale = devicePixelRatio;
+    const scale = this.#scale;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     Object.assign(context, { strokeStyle: colour, lineWidth: 1.5 });
     context.setLineDash(dash);
@@ -148,7 +155,9 @@ export class Stage {
   }
 }
 
-function layer({ rows, columns }) {
+/** A layer of a slice's size: the one before, where that has it. */
+function layer({ rows, columns }, before) {
+  if (before?.image.width === columns && before.image.height === rows) return before;
   const canvas = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
   return { canvas, image: new ImageData(columns, rows), stale: true };
 }

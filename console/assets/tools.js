@@ -1,5 +1,5 @@
 // The tools that change a mask. Each has some of: down, drag, up, hover (with positions in the picture), key(name) -> taken,
-// cancel(), draw(context). `desk` is what they work on: {mask, values, level, size, colour, stage, begin(), end(name)}, where
+// cancel(), takeBack() (what the last down began, where that is less than all), draw(context). `desk` is what they work on: {mask, values, level, size, colour, stage, begin(), end(name)}, where
 // between begin() and end() the mask may be drawn on and `restore()` takes it back to what it was.
 
 import { circle, polygon, rectangle } from "./raster.js";
@@ -20,8 +20,9 @@ function pen(desk, name, gated) {
   return {
     hasSize: true,
     down(at) { desk.begin(); to(at); },
-    drag: to,
-    up() { last = null; desk.end(name); },
+    // A stroke that was called off meanwhile isn't gone on with.
+    drag(at) { if (last) to(at); },
+    up() { if (last) { last = null; desk.end(name); } },
     cancel() { if (last) { last = null; desk.restore(); desk.end(name); } },
   };
 }
@@ -43,6 +44,11 @@ function clicked(desk, name, least, raster, hasSize) {
   let points = [];
   const show = (...more) => { desk.restore(); raster(desk.mask, [...points, ...more], desk.colour); desk.drawn(); };
   const cancel = () => { if (points.length) { points = []; desk.restore(); desk.end(name); } };
+  const takeBack = () => {
+    if (points.length <= 1) return cancel();
+    points.pop();
+    show();
+  };
   const finish = () => {
     if (points.length < least) return cancel();
     show();
@@ -60,13 +66,13 @@ function clicked(desk, name, least, raster, hasSize) {
     },
     hover(at) { if (points.length) show(at); },
     cancel,
+    takeBack,
     key(key) {
       if (!points.length) return false;
       if (key === "Enter") finish();
       else if (key === "Escape") cancel();
-      else if (key !== "Backspace" && key !== "Control+z") return false;
-      else if (points.length === 1) cancel();
-      else { points.pop(); show(); }
+      else if (key === "Backspace" || key === "Control+z") takeBack();
+      else return false;
       return true;
     },
     draw(context) { dots(context, points.map((point) => desk.stage.view.toScreen(point))); },

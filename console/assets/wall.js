@@ -1,8 +1,9 @@
 // The wall: all slices of a run, the likeliest arrays first, answered with one key each.
 
-import { json, path, query, send } from "./api.js";
+import { Answers } from "./answers.js";
+import { json, path, query } from "./api.js";
 import { saveSheet } from "./contact-sheet.js";
-import { byId, element } from "./dom.js";
+import { byId, element, returnFocus } from "./dom.js";
 import { inSight, layout, moved, placeOf } from "./grid.js";
 import { belongsTo, listen, showSheet } from "./keys.js";
 
@@ -10,7 +11,7 @@ const wall = byId("tiles");
 const run = decodeURIComponent(location.pathname.split("/")[2]);
 const mayAnswer = wall.dataset.role !== "viewer";
 const tall = wall.appendChild(element("div", { className: "tall", role: "presentation" }));
-const ANSWERS = { clear: "clear", no: "no", unsure: "unsure" };
+const ANSWERS = ["clear", "no", "unsure"];
 const PER_REQUEST = 500;
 
 let slices = [];
@@ -19,49 +20,65 @@ let places = layout(0, 1, 1);
 let current = 0;
 let asked = 0;
 const tiles = new Map();
+/** The slice to begin at: where somebody comes back to. */
+let start = new URLSearchParams(location.search).get("at");
 
 const urlOf = ({ patient, slice }) => `/slices/${path(patient, slice)}${query({ run })}`;
+const filter = () => ({ patient: byId("patient").value, triage: byId("answer").value });
 const image = ({ patient, slice }) => `/api/v1/slices/${path(patient, slice)}/thumbnail.png`;
 
 /** Fetches the slices that the filter lets through, shown as they come. */
 async function load() {
   const mine = ++asked;
   [slices, total, current] = [[], 0, 0];
-  tiles.forEach((tile) => tile.remove());
-  tiles.clear();
+  takeAway(tiles.keys());
   wall.scrollTop = 0;
-  const filter = { patient: byId("patient").value, triage: byId("answer").value };
-  history.replaceState(null, "", `${location.pathname}${query(filter)}`);
+  const wanted = filter();
+  history.replaceState(null, "", `${location.pathname}${query({ ...wanted, at: start })}`);
   try {
     do {
-      const next = await json(`${path("runs", run, "slices")}${query({ ...filter, offset: slices.length, limit: PER_REQUEST })}`);
+      const next = await json(`${path("runs", run, "slices")}${query({ ...wanted, offset: slices.length, limit: PER_REQUEST })}`);
       if (mine !== asked) return;
       slices.push(...next.slices);
       total = next.slices.length ? next.total : slices.length;
       arrange();
+      beginAtStart();
     } while (slices.length < total);
+    start = null;
   } catch (error) {
     if (mine === asked) byId("count").textContent = error.message;
   }
 }
 
+/** Selects the slice that somebody comes back to, once it is there and nobody has moved yet. */
+function beginAtStart() {
+  const index = start && current === 0 ? slices.findIndex(({ slice }) => slice === start) : -1;
+  if (index < 0) return;
+  start = null;
+  goTo(index);
+}
+
 function arrange() {
   places = layout(slices.length, wall.clientWidth, Number(byId("size").value));
   tall.style.height = `${places.height}px`;
-  tiles.forEach((tile) => tile.remove());
-  tiles.clear();
+  takeAway(tiles.keys());
   show();
   showCount();
+}
+
+function takeAway(indices) {
+  for (const index of [...indices]) {
+    // What nobody sees any more need not be fetched: after a long scroll that would be hundreds.
+    tiles.get(index).querySelector("img").removeAttribute("src");
+    tiles.get(index).remove();
+    tiles.delete(index);
+  }
 }
 
 /** Makes the tiles in sight and takes the others away. */
 function show() {
   const [first, end] = inSight(places, slices.length, wall.scrollTop, wall.clientHeight);
-  for (const [index, tile] of tiles) {
-    if (index >= first && index < end) continue;
-    tile.remove();
-    tiles.delete(index);
-  }
+  takeAway([...tiles.keys()].filter((index) => index < first || index >= end));
   for (let index = first; index < end; index++) {
     if (!tiles.has(index)) tiles.set(index, tall.appendChild(made(index)));
   }
@@ -109,28 +126,39 @@ function goTo(index) {
   select(index);
 }
 
-/** Answers for the selected slice and goes on to the next; what the server doesn't take is taken back. */
-async function answer(value) {
+const answers = new Answers({
+  show(slice) {
+    const index = slices.indexOf(slice);
+    if (tiles.has(index)) mark(tiles.get(index), slice);
+    showCount();
+  },
+  tell({ open, error, isGivenUp }) {
+    byId("unsaved").hidden = !error;
+    const many = open === 1 ? "1 answer is" : `${open} answers are`;
+    byId("unsaved").textContent = !error ? "" : isGivenUp
+      ? `The last answer is not saved and was taken back: ${error.message}`
+      : `${many} not saved yet. ${error.message} Leave this page open: it goes on trying.`;
+  },
+});
+
+/** Answers for the selected slice and goes on to the next; what the server refuses is taken back. */
+function answer(value) {
   const [slice, index] = [slices[current], current];
   if (!slice || !mayAnswer) return;
-  const before = slice.triage ?? null;
-  const set = (triage) => {
-    slice.triage = triage;
-    if (slices[index] === slice && tiles.has(index)) mark(tiles.get(index), slice);
-    showCount();
-  };
-  set(value);
+  answers.say(slice, slice, value);
   if (value && index + 1 < slices.length) goTo(index + 1);
-  try {
-    await send("PUT", path("slices", slice.patient, slice.slice, "triage"), { answer: value });
-  } catch (error) {
-    set(before);
-    byId("count").textContent = `Not saved: ${error.message}`;
-  }
+}
+
+/** Opens the selected slice; who comes back finds it selected again. */
+function openSelected() {
+  const slice = slices[current];
+  if (!slice) return;
+  history.replaceState(null, "", `${location.pathname}${query({ ...filter(), at: slice.slice })}`);
+  location.assign(urlOf(slice));
 }
 
 function showCount() {
-  const counts = Object.fromEntries(Object.keys(ANSWERS).map((name) => [name, slices.filter(({ triage }) => triage === name).length]));
+  const counts = Object.fromEntries(ANSWERS.map((name) => [name, slices.filter(({ triage }) => triage === name).length]));
   const open = slices.length - counts.clear - counts.no - counts.unsure;
   const loading = slices.length < total ? ` of ${total.toLocaleString()}` : "";
   byId("count").textContent = slices.length === 0 && total === 0
@@ -141,6 +169,7 @@ function showCount() {
 
 async function contactSheet() {
   const button = byId("save-sheet");
+  if (button.disabled) return;
   button.disabled = true;
   const patient = byId("patient").value;
   try {
@@ -157,8 +186,8 @@ const keys = [
   key("Answer and go on", ["2", "n"], "no", () => answer("no")),
   key("Answer and go on", ["3", "u"], "unsure", () => answer("unsure")),
   key("Answer and go on", ["0", "Backspace"], "take the answer back", () => answer(null)),
-  key("Move", ["Enter", "o"], "open the slice", () => slices[current] && location.assign(urlOf(slices[current]))),
-  key("Page", "s", "save the contact sheet", () => slices.length && contactSheet()),
+  key("Move", ["Enter", "o"], "open the slice", openSelected),
+  key("Page", "s", "save the contact sheet", contactSheet),
   key("Page", "?", "this sheet", () => showSheet(byId("keys"), keys, ARROWS)),
 ];
 const ARROWS = [{ group: "Move", keys: ["ArrowRight"], text: "to the next slice; all arrows, Home, End and page keys work" }];
@@ -166,7 +195,7 @@ document.body.append(element("dialog", { id: "keys", aria: { labelledby: "keys-h
 
 listen(keys);
 document.addEventListener("keydown", (event) => {
-  if (document.querySelector("dialog[open]") || belongsTo(event.target, event.key) || event.ctrlKey || event.metaKey) return;
+  if (document.querySelector("dialog[open]") || belongsTo(event.target, event.key) || event.ctrlKey || event.metaKey || event.altKey) return;
   const goal = slices.length ? moved(places, slices.length, current, event.key, Math.max(Math.floor(wall.clientHeight / places.tile.height), 1)) : null;
   if (goal === null) return;
   event.preventDefault();
@@ -179,11 +208,12 @@ wall.addEventListener("click", (event) => {
   select(Number(tile.dataset.index));
   wall.focus();
 });
-wall.addEventListener("dblclick", (event) => event.target.closest(".tile") && location.assign(urlOf(slices[current])));
+wall.addEventListener("dblclick", (event) => event.target.closest(".tile") && openSelected());
 new ResizeObserver(() => slices.length && arrange()).observe(wall);
 byId("size").addEventListener("input", () => { const at = current; arrange(); goTo(at); });
-byId("patient").addEventListener("change", load);
-byId("answer").addEventListener("change", load);
+for (const id of ["patient", "answer"]) byId(id).addEventListener("change", () => { start = null; load(); });
+returnFocus(wall);
+addEventListener("beforeunload", (event) => { if (answers.isInTrouble) event.preventDefault(); });
 byId("save-sheet").addEventListener("click", contactSheet);
 byId("show-keys").addEventListener("click", () => showSheet(byId("keys"), keys, ARROWS));
 const asks = new URLSearchParams(location.search);

@@ -108,6 +108,34 @@ test("a decision is sent at once, even where nothing was drawn, and a later stro
   assert.equal(sent.length, 2, "nothing new, nothing sent");
 });
 
+test("a decision that is asked for twice is kept once, and saving again after it sends nothing", async () => {
+  const { saver, sent } = autosave();
+  const both = await Promise.all([saver.save("accepted"), saver.save("accepted")]);
+  assert.deepEqual(both, [true, true]);
+  assert.ok(await saver.save());
+  assert.equal(sent.length, 1);
+  await saver.save("accepted");
+  assert.equal(sent.length, 2, "asked for later it is a decision of its own");
+});
+
+test("a session that has ended is waited for, and coming back to the page does not wait", async () => {
+  const { saver, turn, sent } = autosave([failure(401), failure(0)]);
+  saver.changed();
+  await turn();
+  assert.equal(saver.status.state, "retry");
+  await saver.hurry();
+  assert.equal(await turn(), 2000);
+  assert.deepEqual([saver.status.state, sent.length], ["saved", 3]);
+  assert.ok(!saver.hurry(), "nothing to do");
+});
+
+test("on top of somebody else's a decision stays the decision that it was", async () => {
+  const { saver, sent } = autosave([failure(409, { conflict: { revision: 4 } })]);
+  await saver.save("accepted");
+  await saver.save(null, true);
+  assert.deepEqual(sent.map(({ state, force }) => [state, force]), [["accepted", false], ["accepted", true]]);
+});
+
 test("what is used stays in the cache, what failed is asked for again", async () => {
   const asked = [];
   const cache = new Cache(2, async (key) => {

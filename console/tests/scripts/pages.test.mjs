@@ -5,8 +5,8 @@ import { corners, series } from "../../assets/chart.js";
 import { sheetSize } from "../../assets/contact-sheet.js";
 import { summary } from "../../assets/import.js";
 import { inSight, layout, moved, placeOf } from "../../assets/grid.js";
-import { belongsTo, nameOf } from "../../assets/keys.js";
-import { duration } from "../../assets/words.js";
+import { belongsTo, listen, nameOf } from "../../assets/keys.js";
+import { ago, duration, fixed } from "../../assets/words.js";
 
 test("of a wall of any length only the tiles in sight are made", () => {
   for (const count of [0, 1, 7, 2_000, 66_000]) {
@@ -51,6 +51,34 @@ test("keys are named by letter, digit and sign whatever the layout", () => {
   assert.equal(name("!", "Digit1", { shiftKey: true }), "Shift+1");
   assert.equal(name("?", "Slash", { shiftKey: true }), "?");
   assert.equal(name("Enter", "Enter", { shiftKey: true }), "Shift+Enter");
+});
+
+test("a bracket that is made with AltGr is that bracket", () => {
+  const held = { ctrlKey: true, altKey: true, metaKey: false, shiftKey: false, getModifierState: (name) => name === "AltGraph" };
+  assert.equal(nameOf({ key: "[", code: "Digit8", ...held }), "[");
+});
+
+test("a key that is held down counts once, unless it may repeat", () => {
+  const page = Object.assign(new EventTarget(), { querySelector: () => null });
+  globalThis.document = page;
+  const done = [];
+  listen([{ keys: ["1"], run: () => done.push("answer") }, { keys: ["d"], run: () => done.push("next"), repeats: true }]);
+  const press = (key, code, more = {}) => page.dispatchEvent(Object.assign(new Event("keydown", { cancelable: true }),
+    { key, code, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, repeat: false, ...more }));
+  for (const repeat of [false, true, true]) { press("1", "Digit1", { repeat }); press("d", "KeyD", { repeat }); }
+  press("d", "KeyD", { altKey: true });
+  press("d", "KeyD", { ctrlKey: true });
+  assert.deepEqual(done, ["answer", "next", "next", "next"]);
+});
+
+test("how long ago is said as the server's pages do", () => {
+  assert.deepEqual([5, 600, 7_200, 172_800, -9].map((seconds) => ago(1_000_000 - seconds, 1_000_000)), ["5 s ago", "10 min ago", "2 h ago", "2 days ago", "0 s ago"]);
+});
+
+test("a training that left all bounds still has its chart", () => {
+  const [loss] = series([{ loss: null, judged_loss: null, iou: 0, dice: 0, held_out: true }]);
+  assert.equal(loss.high, 1e-6);
+  assert.equal(fixed(null, 3), "-");
 });
 
 test("a field keeps its keys, a slider only its arrows, a button only what presses it", () => {
