@@ -30,7 +30,7 @@ export function listen(run) {
     said.textContent = "Importing…";
     try {
       const body = await packed(files);
-      const answer = await (await call(path("runs", run, "annotations"), { method: "POST", body, type: "application/zip" })).json();
+      const answer = await (await call(path("runs", run, "annotations"), { method: "POST", body, type: "application/zip", patience: Infinity })).json();
       said.textContent = summary(answer);
       const refused = answer.files.filter((file) => file.refused);
       table.hidden = refused.length === 0;

@@ -3,7 +3,8 @@
 import { json, path, send } from "./api.js";
 import { showCurves } from "./chart.js";
 import { byId } from "./dom.js";
-import { duration } from "./words.js";
+import { watch } from "./live.js";
+import { duration, fixed } from "./words.js";
 
 const page = JSON.parse(byId("page").textContent);
 
@@ -52,7 +53,7 @@ function show({ state, done, planned, epochs, waits, stands_still: why, failure,
   byId("waits").hidden = !waits;
   byId("epochs-done").value = done;
   const last = epochs.at(-1);
-  byId("numbers").textContent = `${done} of ${planned} epochs${last ? `: loss ${last.loss.toFixed(4)}, IoU ${last.iou.toFixed(3)}` : ""}`;
+  byId("numbers").textContent = `${done} of ${planned} epochs${last ? `: loss ${fixed(last.loss, 4)}, IoU ${fixed(last.iou, 3)}` : ""}`;
   byId("left").textContent = [left && `about ${duration(left)} left`, again && `tried again: ${again}`].filter(Boolean).join(", ");
   const trouble = failure ?? why;
   byId("failure").hidden = !trouble;
@@ -68,10 +69,8 @@ if (training) {
   if (isOver) {
     json(at).then(show, (error) => say(error.message, true));
   } else {
-    const events = new EventSource(`/api/v1/${at}/events`);
-    events.addEventListener("progress", ({ data }) => show(JSON.parse(data)));
-    // There may be a new model, which stands elsewhere on the page.
-    events.addEventListener("done", () => location.reload());
+    // At the end there may be a new model, which stands elsewhere on the page.
+    watch(at, { progress: show, done: () => location.reload(), lost: (isLost) => (byId("lost").hidden = !isLost) });
   }
 }
 if (page.training) showCurves(byId("curves"), page.training.epochs, page.training.planned);

@@ -3,6 +3,7 @@
 import { path, query, send } from "./api.js";
 import { byId, element } from "./dom.js";
 import { listen as listenToImport } from "./import.js";
+import { watch } from "./live.js";
 import { duration } from "./words.js";
 
 const run = decodeURIComponent(location.pathname.split("/")[2]);
@@ -11,9 +12,16 @@ const row = (head, ...cells) =>
   element("tr", {}, element("th", { scope: "row" }, head), ...cells.map((cell) => element("td", {}, typeof cell === "number" ? whole.format(cell) : cell)));
 const wallOf = (patient) => element("a", { href: `/runs/${encodeURIComponent(run)}/wall?patient=${encodeURIComponent(patient)}` }, patient);
 
-/** Puts rows into a table's body; what is there stays where nothing came. */
+const shown = {};
+
+/** Puts rows into a table's body, "None." where there are none; one that is the same keeps its focus and what is marked in it. */
 function fill(id, list, made) {
-  if (list?.length) byId(id).replaceChildren(...list.map(made));
+  const [body, text] = [byId(id), JSON.stringify(list)];
+  if (shown[id] === text) return;
+  shown[id] = text;
+  const columns = body.parentElement.tHead.rows[0].cells.length;
+  const none = () => element("tr", {}, element("td", { colSpan: columns, className: "muted" }, "None."));
+  body.replaceChildren(...(list.length ? list.map(made) : [none()]));
 }
 
 function show(progress) {
@@ -43,15 +51,10 @@ function showControls({ state, waits, stands_still: why, can_replay: canReplay, 
   hide("given-up-actions", !(canReplay && givenUp.length));
 }
 
-let events = null;
-function watch() {
-  events?.close();
-  events = new EventSource(`/api/v1/${path("runs", run, "events")}`);
-  events.addEventListener("progress", ({ data }) => show(JSON.parse(data)));
-  events.addEventListener("done", ({ data }) => {
-    events.close();
-    show(JSON.parse(data));
-  });
+let endWatch = () => {};
+function follow() {
+  endWatch();
+  endWatch = watch(path("runs", run), { progress: show, done: show, lost: (isLost) => (byId("lost").hidden = !isLost) });
 }
 
 /** Does something with the run and says what came of it. */
@@ -62,7 +65,7 @@ async function act(button, name, words) {
   try {
     const answer = await (await send("POST", path("runs", run, name))).json();
     said.textContent = words(answer);
-    watch();
+    follow();
   } catch (error) {
     said.textContent = error.message;
     said.classList.add("error");
@@ -84,4 +87,4 @@ byId("whose")?.addEventListener("change", ({ target }) => {
   for (const what of ["masks", "labelme"]) byId(`${what}-out`).href = `/api/v1/${path("runs", run, `${what}.zip`)}${query({ patient: target.value })}`;
 });
 listenToImport(run);
-if (!isOver(byId("state").textContent)) watch();
+if (!isOver(byId("state").textContent)) follow();
