@@ -1,87 +1,132 @@
-// The page of all runs: a folder or a zip becomes a run.
+// The page of all runs: a folder or a zip becomes a run, and the list says how far each is.
 
-import { ApiError, query } from "./api.js";
-import { byId } from "./dom.js";
+import { ApiError, json, path, query, token, tokenChanged } from "./api.js";
+import { byId, element } from "./dom.js";
+import { below } from "./dropped.js";
+import { ago } from "./words.js";
 import { zip } from "./zip.js";
 
 const form = byId("delivery");
 const said = byId("said");
 const sent = byId("sent");
 
+/** The upload that goes on, or null: an AbortController. */
+let going = null;
+/** What was dropped and isn't a run yet; a form keeps what was chosen in it, not what was dropped. */
+let dropped = [];
+
 /** Sends a zip and follows its bytes; gives the run. A fetch can't tell how far it is. */
-function upload(body, plane) {
+function upload(body, plane, signal) {
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
     request.open("POST", `/api/v1/runs${query({ plane })}`);
     request.setRequestHeader("Content-Type", "application/zip");
-    request.setRequestHeader("X-CSRF", document.querySelector("meta[name=csrf]").content);
+    request.setRequestHeader("X-CSRF", token().content);
     request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => show(loaded / total, `Sending: ${Math.round((100 * loaded) / total)} %`);
     request.upload.onload = () => show(1, "Sent. The server unpacks it…");
-    request.onerror = () => failed(new Error("The server can't be reached."));
+    request.onerror = () => failed(new Error("The upload broke off: the server can't be reached, or a file was changed meanwhile. Start a run tries again."));
+    request.onabort = () => failed(signal.reason);
     request.onload = () => request.status < 300 ? done(request.response.run)
       : failed(new ApiError(request.status, request.response ?? { error: `The server answered ${request.status}.` }));
+    signal.addEventListener("abort", () => request.abort());
     request.send(body);
   });
 }
 
 function show(part, text) {
-  sent.hidden = false;
-  sent.value = part;
+  sent.hidden = part === null;
+  sent.value = part ?? 0;
   said.textContent = text;
   said.classList.remove("error");
 }
 
-/** Files of one folder or several, or one zip, become a run. */
-async function start(files) {
-  const button = form.querySelector("[type=submit]");
-  button.disabled = true;
+/** Files of one folder or several, or one zip, become a run: their zip, sent. */
+async function start(files, { signal }) {
+  const isZip = files.length === 1 && /\.zip$/i.test(files[0].path);
+  const reading = (part) => show(part, `Reading ${files.length.toLocaleString()} files: ${Math.round(100 * part)} %`);
+  const body = isZip ? files[0].file : await zip(files, reading, signal);
+  // The server may have been started again since: better asked now than answered so after gigabytes.
+  await tokenChanged();
+  signal.throwIfAborted();
+  const run = await upload(body, byId("plane").value, signal);
+  going = null;
+  location.assign(`/runs/${encodeURIComponent(run)}`);
+}
+
+/** Does one upload at a time, and says what became of it. `find` gives the files. */
+async function begin(find) {
+  if (going) return;
+  const mine = new AbortController();
+  going = mine;
+  busy(true);
   try {
-    const isZip = files.length === 1 && /\.zip$/i.test(files[0].path);
-    const body = isZip ? files[0].file : await zip(files, (part) => show(part, `Reading ${files.length.toLocaleString()} files: ${Math.round(100 * part)} %`));
-    const run = await upload(body, byId("plane").value);
-    location.assign(`/runs/${encodeURIComponent(run)}`);
+    const files = await find();
+    mine.signal.throwIfAborted();
+    if (files.length) await start(files, mine);
+    else show(null, "Choose a zip, or drop a folder or a zip here.");
   } catch (error) {
-    said.textContent = error.message;
-    said.classList.add("error");
-    sent.hidden = true;
-    button.disabled = false;
+    show(null, error.message);
+    said.classList.toggle("error", !mine.signal.aborted);
   }
+  going = null;
+  busy(false);
 }
 
-/** All files below what was dropped. */
-async function below(entries) {
-  const found = [];
-  for (const entry of entries) {
-    if (entry.isFile) found.push({ path: entry.fullPath.slice(1), file: await new Promise((done, failed) => entry.file(done, failed)) });
-    else found.push(...(await below(await children(entry))));
-  }
-  return found;
+function busy(is) {
+  form.querySelector("[type=submit]").disabled = is;
+  byId("stop").hidden = !is;
 }
 
-/** A folder's entries; the browser gives them in parts, the last of which is empty. */
-async function children(folder) {
-  const reader = folder.createReader();
-  const all = [];
-  for (;;) {
-    const part = await new Promise((done, failed) => reader.readEntries(done, failed));
-    if (part.length === 0) return all;
-    all.push(...part);
-  }
+const chosen = () => [...byId("files").files, ...byId("folder").files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+
+async function findDropped(entries) {
+  dropped = await below(entries, (count) => show(0, `Looking: ${count.toLocaleString()} files`));
+  return dropped;
 }
 
 form?.addEventListener("submit", (event) => {
   event.preventDefault();
-  const files = [...byId("files").files, ...byId("folder").files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
-  if (files.length) start(files);
-  else said.textContent = "Choose a zip, or drop a folder or a zip here.";
+  begin(() => { const files = chosen(); return files.length ? files : dropped; });
 });
-form?.addEventListener("dragover", (event) => { event.preventDefault(); form.classList.add("over"); });
+form?.addEventListener("dragover", () => form.classList.add("over"));
 form?.addEventListener("dragleave", () => form.classList.remove("over"));
-form?.addEventListener("drop", async (event) => {
-  event.preventDefault();
+form?.addEventListener("drop", (event) => {
   form.classList.remove("over");
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  const files = await below(entries);
-  if (files.length) start(files);
+  if (entries.length) begin(() => findDropped(entries));
 });
+byId("stop")?.addEventListener("click", () => going?.abort(new Error("The upload was cancelled.")));
+// A file that is dropped beside the form would be shown instead of this page.
+for (const type of ["dragover", "drop"]) document.addEventListener(type, (event) => event.preventDefault());
+addEventListener("beforeunload", (event) => { if (going) event.preventDefault(); });
+
+const LOOK_MS = 10_000;
+const isOver = (state) => state === "done" || state === "cancelled";
+const link = (href, text) => element("a", { href }, String(text));
+
+/** A row of the list, as the template has it. */
+function row(run) {
+  const at = `/${path("runs", run.run)}`;
+  const cells = [
+    element("span", { className: `badge ${run.state}` }, run.state), run.started === null ? "" : ago(run.started), run.plane ?? "",
+    run.model ? link(`/${path("models", run.model)}`, run.model) : "", run.patients, `${run.done} of ${run.files}`,
+    link(`${at}/wall`, run.kept), run.drawn, run.refused,
+  ];
+  return element("tr", { data: { run: run.run, state: run.state } },
+    element("th", { scope: "row" }, link(at, run.run)), ...cells.map((cell) => element("td", {}, typeof cell === "number" ? String(cell) : cell)));
+}
+
+let listed = "";
+/** Looks again while a run goes on and somebody sees it; runs that others start appear with it. */
+async function look() {
+  const body = byId("runs").tBodies[0];
+  const goesOn = [...body.rows].some(({ dataset }) => dataset.state && !isOver(dataset.state));
+  if (document.hidden || !goesOn) return;
+  const runs = await json("runs").catch(() => null);
+  if (!runs || JSON.stringify(runs) === listed) return;
+  listed = JSON.stringify(runs);
+  body.replaceChildren(...runs.map(row));
+}
+setInterval(look, LOOK_MS);
+document.addEventListener("visibilitychange", look);

@@ -6,12 +6,13 @@ import { crc32 } from "./png.js";
 const UTF8 = 0x0800;
 const BIG = 0xffffffff;
 
-/** Zips {path, file} in their order; `progress` hears which part (0 to 1) of the bytes has been read. */
-export async function zip(files, progress = () => {}) {
+/** Zips {path, file} in their order; `progress` hears which part (0 to 1) of the bytes has been read; `signal` calls it off. */
+export async function zip(files, progress = () => {}, signal = null) {
   const total = files.reduce((sum, { file }) => sum + file.size, 0) || 1;
   const [parts, directory] = [[], []];
   let [offset, read] = [0, 0];
   for (const { path, file } of files) {
+    signal?.throwIfAborted();
     const check = await checksum(file, (bytes) => progress((read += bytes) / total));
     const entry = { name: new TextEncoder().encode(path), size: file.size, check, offset };
     const header = local(entry);
