@@ -164,11 +164,9 @@ fn unreadable(file: ListedFile, why: String) -> ListedFile {
 /// The files that lie below a prefix (of `scans/`) in the store, in the order of their paths.
 ///
 /// # Errors
-/// When there are none, or the store fails.
+/// When there are none, some come or go meanwhile, or the store fails.
 pub async fn listed(store: &dyn ObjectStore, prefix: &str, told: &dyn Told) -> Result<Vec<ListedFile>> {
-    let paths = store.list(Bucket::Incoming, &format!("{SCANS_PREFIX}{prefix}/")).await?;
-    // Some clients write an empty object for a folder.
-    let paths: Vec<String> = paths.into_iter().filter(|path| !path.ends_with('/')).collect();
+    let paths = below(store, prefix).await?;
     if paths.is_empty() {
         let elsewhere = store.list(Bucket::Incoming, &format!("{prefix}/")).await?.len();
         match elsewhere {
@@ -182,7 +180,27 @@ pub async fn listed(store: &dyn ObjectStore, prefix: &str, told: &dyn Told) -> R
     }
     told.expect(paths.len() as u64);
     let files: Vec<_> = paths.iter().map(|path| there(store, path, told)).collect();
-    iter(files).buffered(FILES_AT_ONCE).try_collect().await
+    let files: Vec<_> = iter(files).buffered(FILES_AT_ONCE).try_collect().await?;
+    let again = below(store, prefix).await?;
+    let (came, went) = (missing_in(&paths, &again), missing_in(&again, &paths));
+    if came + went > 0 {
+        bail!(
+            "this delivery is not at rest: while it was listed, {came} files came and {went} went. Nothing was started. \
+             Submit it again when its upload is complete"
+        );
+    }
+    Ok(files)
+}
+
+async fn below(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>> {
+    let paths = store.list(Bucket::Incoming, &format!("{SCANS_PREFIX}{prefix}/")).await?;
+    // Some clients write an empty object for a folder.
+    Ok(paths.into_iter().filter(|path| !path.ends_with('/')).collect())
+}
+
+/// How many of `all` are not in `some`, which is sorted.
+fn missing_in(some: &[String], all: &[String]) -> usize {
+    all.iter().filter(|path| some.binary_search(path).is_err()).count()
 }
 
 /// One that is there: its length and the digest of its start.
@@ -203,6 +221,7 @@ async fn there(store: &dyn ObjectStore, path: &str, told: &dyn Told) -> Result<L
 mod tests {
     use std::fs;
 
+    use futures::FutureExt;
     use modiolus_pipeline::job::ingest::Delivery;
     use modiolus_store::MemoryStore;
 
@@ -250,6 +269,27 @@ mod tests {
         let uploaded = upload_all(folder.path(), &MemoryStore::new()).await;
         assert_eq!(uploaded.sent, 0);
         assert!(uploaded.files[0].unreadable.as_ref().unwrap().contains("1024"), "{uploaded:?}");
+    }
+
+    /// Somebody who still uploads while the files are listed.
+    struct Uploading<'a>(&'a MemoryStore);
+
+    impl Told for Uploading<'_> {
+        fn expect(&self, _: u64) {}
+
+        fn advance(&self, _: u64) {
+            let put = self.0.put(ObjectKey::Scan("july/207/I2".into()), Bytes::from_static(b"two"));
+            put.now_or_never().expect("memory").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_still_comes_is_refused_until_it_is_complete() {
+        let store = MemoryStore::new();
+        store.put(ObjectKey::Scan("july/207/I1".into()), Bytes::from_static(b"one")).await.unwrap();
+        let error = listed(&store, "july", &Uploading(&store)).await.unwrap_err().to_string();
+        assert!(error.contains("1 files came and 0 went"), "{error}");
+        assert_eq!(listed(&store, "july", &()).await.unwrap().len(), 2);
     }
 
     #[tokio::test]

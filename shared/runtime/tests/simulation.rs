@@ -339,6 +339,22 @@ async fn dead_letter(world: &World, body: &'static [u8]) -> (Letter, usize) {
 }
 
 #[test]
+fn a_job_of_a_run_that_is_not_in_the_store_is_dead_as_it_came_and_leaves_nothing() {
+    simulate(|| async {
+        let world = World::new(&[vec![Fate::Succeeds]]).await;
+        world.store.delete(&ObjectKey::Run(world.toy.run.clone())).await.unwrap();
+        let process = Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 }).process();
+        let _workers = world.start(&process);
+        let mut dead = world.broker.consume(Queue::Dead(StageName::Ingest), 1).await.unwrap();
+        let letter = dead.next().await.unwrap().letter.clone();
+        assert_eq!(letter.headers["code"], "foreign-run");
+        assert!(letter.headers["cause"].contains("r-simulated"), "{letter:?}");
+        assert_eq!(Envelope::decode(&letter.body).unwrap().message, world.toy.first[0]);
+        assert_eq!(world.store.list(Bucket::Runs, "").await.unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_message_that_cannot_be_read_is_dead_untouched_and_marked_if_it_says_whose_it_is() {
     simulate(|| async {
         let world = World::new(&[]).await;

@@ -102,6 +102,21 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_loop_has_stopped_is_not_alive_and_one_without_a_broker_is() {
+        let asked = Asked {
+            is_ready: Arc::new(|| false),
+            pulse: Pulse::default(),
+            telemetry: Telemetry::default(),
+            shutdown: CancellationToken::new(),
+        };
+        let status = async || alive(State(asked.clone())).await.0;
+        assert_eq!(status().await, StatusCode::OK, "it waits for its broker");
+        asked.pulse.beat();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
     #[tokio::test]
     async fn a_worker_is_ready_while_it_takes_jobs_and_tells_its_counts() {
         let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
