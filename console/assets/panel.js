@@ -38,7 +38,8 @@ export function showSaving(status) {
   shown.textContent = words[state];
   byId("conflict").hidden = state !== "conflict";
   if (theirs) byId("conflict-text").textContent = `${theirs.by ?? "Someone"} saved it on ${timeText(theirs.at)}. Nothing of yours is lost or has overwritten theirs.`;
-  trouble(error ? `Your mask is not saved. ${error.message}` : warning ? `Your mask is saved, but ${warning}. Accept it again to try again.` : null, { again: Boolean(error) });
+  // While it is tried again, what went wrong stays in sight.
+  if (state !== "saving") trouble(error ? `Your mask is not saved. ${error.message}` : warning ? `Your mask is saved, but ${warning}. Accept it again to try again.` : null, { again: Boolean(error) });
 }
 
 /** A message over the picture; null takes it away. `again`: whether there is something to try again. */

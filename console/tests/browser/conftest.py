@@ -97,6 +97,25 @@ def pytest_configure(config):
 
 
 @pytest.fixture
+def quiet_machine():
+    """Times mean something only where the processors are not all taken by others."""
+    processors, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    if load > 2 * processors:
+        pytest.skip(f"the load average is {load:.1f} on {processors} processors: times would say nothing about the pages")
+
+
+@pytest.fixture
+def held(page):
+    """Holds requests to a pattern: gives a list of those that wait, each to be let go with its `continue_()`."""
+    def hold(pattern, if_=lambda request: True):
+        waiting = []
+        page.route(pattern, lambda route: waiting.append(route) if if_(route.request) else route.fallback())
+        return waiting
+
+    return hold
+
+
+@pytest.fixture
 def shot():
     """Keeps a picture of a page in target/browser."""
     SHOTS.mkdir(parents=True, exist_ok=True)

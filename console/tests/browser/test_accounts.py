@@ -124,9 +124,11 @@ def test_who_is_logged_out_while_drawing_logs_in_elsewhere_and_loses_nothing(new
     other.get_by_label("Password").fill(PASSWORD)
     other.get_by_role("button", name="Log in").click()
     other.wait_for_url("**/runs")
-    page.get_by_role("button", name="Try again").click()
+    # By itself: it goes on trying.
     slice_page.saved()
     assert slice_page.mask() == drawn
+    revisions = page.evaluate("async (at) => (await (await fetch(`/api/v1/${at}/revisions`)).json()).map((one) => one.revision)", slice_page.api)
+    assert [slice_page.stored(revision) for revision in revisions] == [drawn]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

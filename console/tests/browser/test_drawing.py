@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from console_pages import SlicePage
+
 
 def blank(page):
     """Begins with an empty mask."""
@@ -151,3 +153,66 @@ def test_a_touch_pen_draws_and_its_other_end_erases(slice_page):
     slice_page.ask(pen, [x, y, 32, 5])
     assert not set_pixels(slice_page)
     assert slice_page.ask("desk.colour") == 1
+
+
+@pytest.mark.parametrize("scale", [1, 1.25, 2])
+def test_what_is_seen_is_what_is_drawn_on_every_screen(new_page, server, run, slices, scale):
+    """One pixel is drawn and zoomed to: the canvas is coloured on that pixel and on no neighbour."""
+    page = SlicePage(new_page(device_scale_factor=scale), server, run, slices[0]).open()
+    blank(page)
+    page.press(*["["] * 5)
+    x, y = map(round, page.at(40.5, 30.5))
+    page.page.mouse.move(x, y)
+    page.page.mouse.wheel(0, -1200)
+    page.page.mouse.click(*page.at(40.5, 30.5))
+    page.page.mouse.move(*page.at(43.5, 33.5))
+    assert set_pixels(page) == {(30, 40)}
+    coloured = """(async () => {
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+        const context = stage.canvas.getContext("2d");
+        return argument.map(([column, row]) => {
+            const [x, y] = stage.view.toScreen([column + 0.5, row + 0.5]);
+            const [red, , blue] = context.getImageData(Math.floor(x * devicePixelRatio), Math.floor(y * devicePixelRatio), 1, 1).data;
+            return red - blue > 40;
+        });
+    })()"""
+    around = [[40 + dx, 30 + dy] for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    assert page.ask(coloured, around) == [at == [40, 30] for at in around]
+
+
+def test_undo_in_the_middle_of_a_stroke_leaves_nothing_of_it(slice_page):
+    blank(slice_page)
+    slice_page.drag((20.5, 20.5), (40.5, 20.5))
+    drawn = slice_page.mask()
+    mouse = slice_page.page.mouse
+    mouse.move(*slice_page.at(60, 60))
+    mouse.down()
+    mouse.move(*slice_page.at(70, 60), steps=3)
+    slice_page.press("Control+z")
+    mouse.move(*slice_page.at(90, 90), steps=3)
+    mouse.up()
+    assert not any(slice_page.mask())
+    slice_page.press("Control+Shift+z")
+    assert slice_page.mask() == drawn
+
+
+def test_a_length_is_measured_in_mm_also_where_pixels_are_not_square(slice_page):
+    """The spacing is what a file would say: 0.5 mm between rows, 0.25 mm between columns."""
+    def wide(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "spacing_mm": [0.5, 0.25]})
+
+    page = slice_page.page
+    page.route("**/api/v1/slices/*/*?run=*", wide)
+    slice_page.open()
+    expect(page.locator("#hud-slice")).to_contain_text("0.5 x 0.25 mm")
+    assert slice_page.ask("stage.view.aspect") == 2
+    slice_page.press("Delete", "r")
+    slice_page.drag((20.5, 20.5), (29.5, 29.5))
+    expect(page.locator("#measure")).to_contain_text("100 pixels · 12.50 mm²")
+    length = """(async () => {
+        const { lengthText } = await import("/assets/view.js");
+        return [lengthText([0, 0], [0, 10], desk.spacing), lengthText([0, 0], [40, 0], desk.spacing)];
+    })()"""
+    assert slice_page.ask(length) == ["5.00 mm", "10.0 mm"]

@@ -169,3 +169,112 @@ def test_a_viewer_looks_and_changes_nothing(page, server, run, slices):
     viewer.press("Enter")
     assert viewer.mask() == before
     assert viewer.revisions() == []
+
+
+def test_half_a_polygon_is_not_saved(slice_page):
+    slice_page.press("Delete", "r")
+    slice_page.drag((20, 20), (40, 40))
+    slice_page.press("p")
+    finished = slice_page.mask()
+    slice_page.click((60, 20), (90, 20), (90, 60))
+    assert slice_page.mask() != finished
+    slice_page.press("Control+s")
+    slice_page.saved()
+    assert slice_page.stored(slice_page.revisions()[-1]["revision"]) == finished
+    slice_page.press("Enter")
+    whole = slice_page.mask()
+    slice_page.press("Control+s")
+    slice_page.saved()
+    assert whole != finished
+    assert slice_page.stored(slice_page.revisions()[-1]["revision"]) == whole, "what was begun before the save went on"
+
+
+@pytest.mark.complains("ERR_FAILED", "409", "Failed to load resource")
+def test_an_answer_that_gets_lost_is_no_conflict_with_oneself(slice_page):
+    lost = []
+
+    def lose(route):
+        if route.request.method != "POST" or lost:
+            return route.fallback()
+        lost.append(route.fetch().status)
+        route.abort()
+
+    slice_page.page.route("**/revisions?*", lose)
+    slice_page.drag((20, 20), (60, 40))
+    slice_page.badge("Draft")
+    slice_page.saved()
+    assert lost == [201]
+    expect(slice_page.page.locator("#conflict")).to_be_hidden()
+    assert slice_page.stored(slice_page.revisions()[-1]["revision"]) == slice_page.mask()
+
+
+def first_of_a_patient(server, slices):
+    """The first slice of a patient and the one after it."""
+    for one in slices:
+        neighbours = server.get(f"slices/{one['patient']}/{one['slice']}")["neighbours"]
+        if neighbours["previous"] is None and neighbours["next"]:
+            return one, next(other for other in slices if other["slice"] == neighbours["next"])
+    raise AssertionError("a patient has several slices")
+
+
+def test_keys_that_come_before_the_next_slice_do_nothing_to_this_one(page, server, run, slices, held):
+    first, second = first_of_a_patient(server, slices)
+    pixels = held(f"**/{second['slice']}/pixels")
+    here = SlicePage(page, server, run, first).open()
+    before = here.mask()
+    here.press("d")
+    expect(page.locator("#stage")).to_have_attribute("aria-busy", "true")
+    here.press("Enter", "Delete", "Shift+1")
+    here.drag((20, 20), (60, 40))
+    assert here.mask() == before
+    for route in pixels:
+        route.continue_()
+    expect(page.locator("#stage")).to_have_attribute("data-shown", f"{second['patient']}/{second['slice']}")
+    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false")
+    after = SlicePage(page, server, run, second)
+    after.press("Enter")
+    after.badge("Accepted")
+    assert here.revisions() == [] and len(after.revisions()) == 1
+    assert server.get(here.api)["triage"] is None
+
+
+def test_what_was_drawn_before_a_step_is_saved_and_the_way_back_leaves_half_a_shape(page, server, run, slices):
+    first, second = first_of_a_patient(server, slices)
+    here = SlicePage(page, server, run, first).open()
+    here.drag((20, 20), (60, 40))
+    drawn = here.mask()
+    here.press("d")
+    shown = page.locator("#stage")
+    expect(shown).to_have_attribute("data-shown", f"{second['patient']}/{second['slice']}")
+    there = SlicePage(page, server, run, second)
+    untouched = there.mask()
+    there.press("p")
+    there.click((20, 20), (60, 20), (60, 60))
+    page.go_back()
+    expect(shown).to_have_attribute("data-shown", f"{first['patient']}/{first['slice']}")
+    assert here.mask() == drawn == here.stored(here.revisions()[-1]["revision"])
+    page.go_forward()
+    expect(shown).to_have_attribute("data-shown", f"{second['patient']}/{second['slice']}")
+    assert there.mask() == untouched and there.revisions() == []
+
+
+def test_accepting_twice_in_a_row_keeps_one_revision(slice_page):
+    slice_page.page.evaluate("""() => {
+        for (let i = 0; i < 2; i++) document.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", code: "Enter", bubbles: true }));
+        document.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", code: "Enter", bubbles: true, repeat: true }));
+    }""")
+    slice_page.saved()
+    slice_page.press("Control+s")
+    slice_page.saved()
+    assert [one["state"] for one in slice_page.revisions()] == ["accepted"]
+
+
+def test_after_a_click_in_the_panel_keys_mean_the_picture(slice_page):
+    slice_page.page.get_by_label("Invert").click()
+    slice_page.press("Enter")
+    slice_page.badge("Accepted")
+    slice_page.page.locator("#opacity").click()
+    size = slice_page.ask("desk.size")
+    slice_page.press("]")
+    assert slice_page.ask("desk.size") == size + 1
+    expect(slice_page.page.locator("#canvas")).to_be_focused()

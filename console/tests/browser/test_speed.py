@@ -1,5 +1,9 @@
-"""How fast pages are; bounds are those that people notice. What else the machine does only adds: the best of some times counts."""
+"""
+How fast pages are; bounds are those that people notice. What else the machine does only adds: the best of some times counts, and on
+a machine that has much else to do nothing is measured.
+"""
 
+import pytest
 from playwright.sync_api import expect
 
 from console_pages import SlicePage, WallPage
@@ -8,9 +12,11 @@ PAINT_MS = 200
 STEP_MS = 100
 FRAME_MS = 34
 
+pytestmark = pytest.mark.usefixtures("quiet_machine")
+
 
 def first_paint(page):
-    return page.evaluate("() => performance.getEntriesByType('paint').find((entry) => entry.name === 'first-contentful-paint').startTime")
+    return page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime").json_value()
 
 
 def test_pages_are_painted_before_people_notice_that_they_wait(page, server, run, slices):
@@ -19,8 +25,6 @@ def test_pages_are_painted_before_people_notice_that_they_wait(page, server, run
         times = []
         for _ in range(5):
             page.goto(server.url + path)
-            page.wait_for_load_state("load")
-            page.wait_for_timeout(50)
             times.append(first_paint(page))
         print(f"first paint of {path.split('/')[1]}: {[round(time) for time in times]} ms")
         assert min(times) < PAINT_MS, path

@@ -1,7 +1,6 @@
 """The whole story on phantom patients, as somebody with a mouse and a keyboard lives it."""
 
 import pathlib
-import time
 import zipfile
 
 import pytest
@@ -112,10 +111,9 @@ def see_the_new_mask_beside_the_old(page, server, shot, first, old, new):
     expect(page.locator("figure.chart")).to_have_count(2)
     pairs = page.locator(".pairs figure")
     # The new model is drawing what was annotated: look again until both are there.
-    end = time.monotonic() + TRAINING_MS / 1000
-    while pairs.count() < 2 and time.monotonic() < end:
-        page.wait_for_timeout(500)
-        page.reload()
+    drawn = "async () => (await (await fetch(location.href)).text()).match(/<figure class=.card/g)?.length >= 2"
+    page.wait_for_function(drawn, polling=500, timeout=TRAINING_MS)
+    page.reload()
     expect(pairs).to_have_count(2)
     page.locator(".pairs").scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('.pairs img')].every((one) => one.complete && one.naturalWidth > 0)")
@@ -172,3 +170,17 @@ def test_a_zip_made_elsewhere_becomes_a_run(page, empty_server, scans, tmp_path)
     page.get_by_role("button", name="Start a run").click()
     page.wait_for_url("**/runs/*")
     expect(page.locator("#state")).to_have_text("done", timeout=120_000)
+
+
+def test_an_upload_can_be_cancelled_and_started_again(page, empty_server, scans, held):
+    uploads = held("**/api/v1/runs?*")
+    page.goto(f"{empty_server.url}/runs")
+    page.locator("#folder").set_input_files(scans)
+    page.get_by_role("button", name="Start a run").click()
+    page.get_by_role("button", name="Cancel the upload").click()
+    expect(page.locator("#said")).to_have_text("The upload was cancelled.")
+    assert empty_server.get("runs") == []
+    page.unroute("**/api/v1/runs?*")
+    page.get_by_role("button", name="Start a run").click()
+    page.wait_for_url("**/runs/*")
+    assert len(uploads) <= 1

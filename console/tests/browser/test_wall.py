@@ -1,5 +1,6 @@
 """The wall: triage by keys, filters, the contact sheet."""
 
+import pytest
 from playwright.sync_api import expect
 
 
@@ -58,3 +59,46 @@ def test_a_question_mark_shows_the_keys(wall_page):
     expect(wall_page.page.get_by_role("dialog")).to_contain_text("clear array")
     wall_page.press("Escape")
     expect(wall_page.page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_a_key_that_is_held_down_answers_once(wall_page, server):
+    keyboard = wall_page.page.keyboard
+    for _ in range(4):
+        keyboard.down("1")
+    keyboard.up("1")
+    expect(wall_page.page.locator("#count")).to_contain_text("1 clear, 0 unsure, 0 no")
+    expect(wall_page.selected).to_have_attribute("data-index", "1")
+
+
+def test_who_comes_back_from_a_slice_finds_it_selected(wall_page, slices):
+    page = wall_page.page
+    wall_page.press("ArrowRight", "ArrowRight", "3", "Enter")
+    page.wait_for_url(f"**/slices/{slices[3]['patient']}/{slices[3]['slice']}*")
+    page.go_back()
+    expect(wall_page.selected).to_have_attribute("data-index", "3")
+    expect(page.locator("#count")).to_contain_text("1 unsure")
+    wall_page.press("Enter")
+    page.wait_for_selector("#stage[data-shown]")
+    page.get_by_role("link", name="All slices of the run").click()
+    expect(wall_page.selected).to_have_attribute("data-index", "3")
+
+
+@pytest.mark.complains("ERR_CONNECTION_REFUSED", "Failed to load resource")
+def test_answers_wait_for_a_server_that_is_away(wall_page, slices, shot):
+    page, server = wall_page.page, wall_page.server
+    server.stop()
+    wall_page.press("1", "3")
+    expect(page.get_by_role("alert")).to_contain_text("2 answers are not saved yet")
+    expect(page.locator("#count")).to_contain_text("1 clear, 1 unsure")
+    shot(page, "wall-unsaved")
+    server.start()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    answers = [one["triage"] for one in server.get(f"runs/{wall_page.run}/slices")["slices"]]
+    assert answers[:2] == ["clear", "unsure"]
+
+
+def test_after_a_choice_with_the_mouse_keys_answer(wall_page, slices):
+    page = wall_page.page
+    page.locator("#size").click()
+    wall_page.press("1")
+    expect(page.locator("#count")).to_contain_text("1 clear")
