@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from console_pages import SlicePage, WallPage
 from serving import ROOT, Server, modiolus
@@ -13,6 +13,7 @@ SHOTS = ROOT / "target" / "browser"
 LAPTOP = {"width": 1366, "height": 768}
 # A test fails after this long: the machine may be busy, the pages may not hang.
 PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing(slice_page):
     expect(slice_page.page.get_by_role("alert").filter(has_text="not saved")).to_be_visible()
     drawn = slice_page.mask()
     slice_page.press("d")
+    expect(slice_page.page.locator("#stage")).to_have_attribute("aria-busy", "false")
     assert slice_page.mask() == drawn, "a slice that isn't saved is not left"
     slice_page.server.start()
     # The token of a page belongs to one run of the server: what was drawn is sent with the new one.
