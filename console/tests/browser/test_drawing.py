@@ -155,6 +155,7 @@ def test_a_touch_pen_draws_and_its_other_end_erases(slice_page):
     assert slice_page.ask("desk.colour") == 1
 
 
+@pytest.mark.complains("willReadFrequently")
 @pytest.mark.parametrize("scale", [1, 1.25, 2])
 def test_what_is_seen_is_what_is_drawn_on_every_screen(new_page, server, run, slices, scale):
     """One pixel is drawn and zoomed to: the canvas is coloured on that pixel and on no neighbour."""

@@ -1,6 +1,7 @@
 """The whole story on phantom patients, as somebody with a mouse and a keyboard lives it."""
 
 import pathlib
+import time
 import zipfile
 
 import pytest
@@ -111,9 +112,9 @@ def see_the_new_mask_beside_the_old(page, server, shot, first, old, new):
     expect(page.locator("figure.chart")).to_have_count(2)
     pairs = page.locator(".pairs figure")
     # The new model is drawing what was annotated: look again until both are there.
-    drawn = "async () => (await (await fetch(location.href)).text()).match(/<figure class=.card/g)?.length >= 2"
-    page.wait_for_function(drawn, polling=500, timeout=TRAINING_MS)
-    page.reload()
+    end = time.monotonic() + TRAINING_MS / 1000
+    while pairs.count() < 2 and time.monotonic() < end:
+        page.reload(wait_until="networkidle")
     expect(pairs).to_have_count(2)
     page.locator(".pairs").scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('.pairs img')].every((one) => one.complete && one.naturalWidth > 0)")
