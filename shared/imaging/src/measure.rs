@@ -45,7 +45,8 @@ impl Measurements {
 }
 
 /// How far two predictions of one picture differ, 0 to 1: one minus the sum of the lesser probabilities over that of the greater ones
-/// (Ruzicka's distance, the soft form of 1 - IoU). Pixels that both take for background don't count.
+/// (Ruzicka's distance, the soft form of 1 - IoU). Pixels that both take for background don't count, and a few pixels that hardly
+/// anybody takes for more are no great difference: the divisor is at least the sum that makes an array.
 ///
 /// # Errors
 /// When their sizes differ.
@@ -55,8 +56,11 @@ pub fn disagreement(one: &Values, other: &Values) -> Result<f64, GridError> {
     let (low, high) = pairs
         .filter(|(_, high)| *high >= LEAST_PROBABILITY)
         .fold((0.0, 0.0), |sum, (low, high)| (sum.0 + f64::from(low), sum.1 + f64::from(high)));
-    Ok(if high > 0.0 { 1.0 - low / high } else { 0.0 })
+    Ok((high - low) / high.max(LEAST_SUM))
 }
+
+/// A lower sum of probabilities is no array: one minus a ratio would call next to nothing the least sure of all.
+const LEAST_SUM: f64 = 16.0;
 
 /// A lower probability is background: thousands of such pixels would outweigh an array.
 const LEAST_PROBABILITY: f32 = 0.05;
@@ -149,13 +153,20 @@ mod tests {
 
     #[test]
     fn predictions_disagree_by_what_only_one_of_them_sees() {
-        let row = |values: [f32; 4]| Grid::new(1, 4, values.to_vec()).unwrap();
+        // Each value twelve times over.
+        let row = |values: [f32; 4]| Grid::new(12, 4, values.repeat(12)).unwrap();
         let seen = row([0.0, 0.5, 1.0, 0.01]);
         let differ = |other| disagreement(&seen, &row(other)).unwrap();
         assert_eq!(differ([0.04, 0.5, 1.0, 0.0]), 0.0);
         assert_eq!(differ([0.0, 1.0, 0.5, 0.0]), 0.5);
         assert_eq!(differ([1.0, 0.0, 0.0, 0.0]), 1.0);
         assert_eq!(disagreement(&row([0.0; 4]), &row([0.04; 4])), Ok(0.0));
+        // Two pixels that only one of them takes for electrode are no array, and less than half an array in dispute.
+        let speck = |value| {
+            Grid::from_fn(9, 9, |row, column| if (row, column / 2) == (4, 2) { value } else { 0.0 }).unwrap()
+        };
+        assert_eq!(disagreement(&speck(0.0), &speck(1.0)), Ok(2.0 / 16.0));
+        assert_eq!(disagreement(&speck(0.0), &speck(0.0)), Ok(0.0));
         assert!(disagreement(&seen, &Grid::filled(2, 2, 0.0).unwrap()).is_err());
     }
 
