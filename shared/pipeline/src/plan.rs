@@ -246,21 +246,25 @@ impl Plan {
     }
 
     /// The plan for going on from a model of this plan: the same in all that decides what a picture means (network, grid, loss,
-    /// augmentation), and, where it learns from patches, the default's short course at a low rate instead of the long one
-    /// that the model came from.
+    /// augmentation), at a low rate that rises and falls, with the normalisation's statistics frozen and phantoms in the mix.
+    /// Where it learns from patches, it is the default's short course instead of the long one that the model came from; where
+    /// it learns from whole pictures, an epoch is as long as there are pictures, and the number of epochs stays. The
+    /// reference of the field goes on as it was trained: that is what makes it the reference.
     pub fn fine_tuning(&self) -> Self {
         let default = Self::default();
-        let (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) =
-            (&self.input, &default.input)
-        else {
-            return self.clone();
+        let (input, epochs) = match (&self.input, &default.input) {
+            (Input::Native { multiple, patch, .. }, Input::Native { patches, .. }) => {
+                (Input::Native { multiple: *multiple, patch: *patch, patches: *patches }, default.epochs)
+            }
+            _ if matches!(self.network, Network::OneLevelUnet { .. }) => return self.clone(),
+            _ => (self.input.clone(), self.epochs),
         };
-        let rate = FINE_TUNING_RATE;
+        let rate = self.optimizer.rate.min(FINE_TUNING_RATE);
         Self {
             name: "fine-tuning".into(),
-            input: Input::Native { multiple: *multiple, patch: *patch, patches: *patches },
-            optimizer: Optimizer { rate, ..self.optimizer.clone() },
-            epochs: default.epochs,
+            input,
+            optimizer: Optimizer { rate, schedule: Schedule::Cosine, ..self.optimizer.clone() },
+            epochs,
             batch: default.batch,
             held_out: default.held_out,
             frozen_norm: true,
@@ -334,6 +338,23 @@ mod tests {
         assert_eq!(plan.check(), Ok(()));
         assert_eq!(Plan::default().check(), Ok(()));
         assert_eq!(Plan::default().fine_tuning().check(), Ok(()));
+    }
+
+    #[test]
+    fn going_on_is_gentle_unless_it_is_the_reference() {
+        let fit = Plan { input: Input::Fit { size: 256 }, epochs: 60, ..Plan::default() };
+        let steady = Optimizer { schedule: Schedule::Constant, ..Plan::default().optimizer };
+        for plan in [Plan::default(), fit.clone(), Plan { optimizer: steady, ..fit.clone() }] {
+            let gentle = plan.fine_tuning();
+            assert_eq!((gentle.check(), &gentle.network, &gentle.loss), (Ok(()), &plan.network, &plan.loss));
+            assert_eq!((gentle.optimizer.rate, gentle.optimizer.schedule), (5e-4, Schedule::Cosine));
+            assert!(gentle.frozen_norm && gentle.rehearsal == 0.75, "{gentle:?}");
+            assert_eq!(gentle.fine_tuning(), gentle);
+        }
+        assert_eq!((fit.fine_tuning().input, fit.fine_tuning().epochs), (fit.input, 60));
+        let slow = Optimizer { rate: 1e-4, ..Plan::default().optimizer };
+        assert_eq!(Plan { optimizer: slow, ..Plan::default() }.fine_tuning().optimizer.rate, 1e-4);
+        assert_eq!(Plan::one_level_unet().fine_tuning(), Plan::one_level_unet());
     }
 
     #[test]
