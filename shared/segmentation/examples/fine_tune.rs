@@ -9,6 +9,7 @@ use std::path::Path;
 
 use modiolus_imaging::png;
 use modiolus_phantom::{SliceOptions, Style, slice};
+use modiolus_pipeline::Digest;
 use modiolus_segmentation::{Data, Device, ModelFile, Picture, Training, device};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,7 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(style) => phantoms(style, count.parse()?),
         None => read(Path::new(source), Path::new(more.first().ok_or("no masks")?), &left_out)?,
     };
-    let data = Data::new(&pictures, &plan)?.rehearsing(modiolus_phantom::training_pair);
+    let what = Digest::of(format!("{source} {count}"));
+    let data = Data::new(&pictures, &plan)?.rehearsing(modiolus_phantom::training_pair, what);
     let mut training = Training::start(plan, Some(&base), None, Device::choose(), 1)?;
     let metrics = training.train_epochs(&data, u32::MAX, &|| false, &mut |_| ())?;
     println!("{} pictures: {:?}", pictures.len(), metrics.last());

@@ -41,11 +41,18 @@ pub struct Data {
     trained: Vec<Prepared>,
     judged: Vec<(Image8, Mask)>,
     held_out: bool,
-    rehearsed: Option<Rehearsed>,
+    rehearsed: Option<Rehearsal>,
 }
 
 /// Makes a picture and its mask from a seed: what a network is to keep in mind while it learns from others.
 pub type Rehearsed = fn(u64) -> (Image8, Mask);
+
+/// What is rehearsed, and for whom.
+#[derive(Debug)]
+struct Rehearsal {
+    make: Rehearsed,
+    dataset: Digest,
+}
 
 #[derive(Debug)]
 struct Prepared {
@@ -102,10 +109,11 @@ impl Data {
         Ok(Self { trained, judged, held_out: !held_out.is_empty(), rehearsed: None })
     }
 
-    /// With pictures to rehearse, by the share that the plan wants.
+    /// With pictures to rehearse, by the share that the plan wants. They follow from the dataset: the next training, which has
+    /// another one, rehearses others.
     #[must_use]
-    pub fn rehearsing(self, rehearsed: Rehearsed) -> Self {
-        Self { rehearsed: Some(rehearsed), ..self }
+    pub fn rehearsing(self, make: Rehearsed, dataset: Digest) -> Self {
+        Self { rehearsed: Some(Rehearsal { make, dataset }), ..self }
     }
 
     /// The pictures that judge, with their masks, on the network's grid.
@@ -123,9 +131,12 @@ impl Data {
         self.items(plan).div_ceil(plan.batch as usize)
     }
 
+    /// How many items an epoch has: of whole pictures, so many that each of one's own comes once.
     fn items(&self, plan: &Plan) -> usize {
         match plan.input {
-            plan::Input::Fit { .. } => self.trained.len(),
+            plan::Input::Fit { .. } => {
+                (0..).filter(|&position| !is_rehearsed(plan, position)).nth(self.trained.len()).unwrap_or(0)
+            }
             plan::Input::Native { patches, .. } => patches as usize,
         }
     }
@@ -157,30 +168,31 @@ impl Data {
         })
     }
 
-    /// Which picture each of the epoch's items shows.
-    fn order(&self, plan: &Plan, epoch: u32) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.trained.len()).collect();
-        order.shuffle(&mut random(plan.seed, "order", &[epoch.into()]));
-        order.into_iter().cycle().take(self.items(plan)).collect()
+    /// Which picture each of the epoch's items shows; none where another is rehearsed. The pictures come in rounds, each in an
+    /// order of its own, and an epoch goes on where the one before stopped: none comes again before all others have come.
+    fn order(&self, plan: &Plan, epoch: u32) -> Vec<Option<usize>> {
+        let items = self.items(plan);
+        let own = (0..items).filter(|&position| !is_rehearsed(plan, position)).count();
+        let (pictures, before) = (self.trained.len(), own as u64 * u64::from(epoch));
+        let round = |round: u64| {
+            let mut order: Vec<usize> = (0..pictures).collect();
+            order.shuffle(&mut random(plan.seed, "order", &[round]));
+            order
+        };
+        let rounds = before / pictures as u64..;
+        let mut own = rounds.flat_map(round).skip((before % pictures as u64) as usize);
+        (0..items).map(|position| if is_rehearsed(plan, position) { None } else { own.next() }).collect()
     }
 
-    fn batch(&self, plan: &Plan, epoch: u32, first: usize, items: &[usize]) -> Result<Batch, Error> {
-        let item = |(index, &picture): (usize, &usize)| {
+    fn batch(&self, plan: &Plan, epoch: u32, first: usize, items: &[Option<usize>]) -> Result<Batch, Error> {
+        let item = |(index, picture): (usize, &Option<usize>)| {
             let position = first + index;
             let mut random = random(plan.seed, "item", &[epoch.into(), position as u64]);
             let around_electrode = position.is_multiple_of(2);
-            if is_rehearsed(plan.rehearsal, position) {
-                let rehearsed = self.rehearsed.ok_or_else(|| {
-                    Error::Data(
-                        "the plan rehearses other pictures, but there are none: set rehearsal to 0".into(),
-                    )
-                })?;
-                let (image, mask) = rehearsed(random.random::<u64>() | REHEARSED_SEEDS);
-                let frame = Frame::of_picture(&image, &plan.input)?;
-                let prepared = Prepared::from((frame.apply(&image)?, frame.apply_mask(&mask)?));
-                return prepared.item(plan, around_electrode, &mut random);
+            match picture {
+                Some(picture) => self.trained[*picture].item(plan, around_electrode, &mut random),
+                None => self.rehearsed(plan, epoch, position)?.item(plan, around_electrode, &mut random),
             }
-            self.trained[picture].item(plan, around_electrode, &mut random)
         };
         let items: Vec<(Image8, Mask)> =
             items.par_iter().enumerate().map(item).collect::<Result<_, Error>>()?;
@@ -199,6 +211,17 @@ impl Data {
             count: items.len(),
             side,
         })
+    }
+
+    fn rehearsed(&self, plan: &Plan, epoch: u32, position: usize) -> Result<Prepared, Error> {
+        let missing = "the plan rehearses other pictures, but there are none: set rehearsal to 0";
+        let Rehearsal { make, dataset } =
+            self.rehearsed.as_ref().ok_or_else(|| Error::Data(missing.into()))?;
+        let purpose = format!("rehearsed beside {dataset}");
+        let mut random = random(plan.seed, &purpose, &[epoch.into(), position as u64]);
+        let (image, mask) = make(random.random::<u64>() | REHEARSED_SEEDS);
+        let frame = Frame::of_picture(&image, &plan.input)?;
+        Ok(Prepared::from((frame.apply(&image)?, frame.apply_mask(&mask)?)))
     }
 }
 
@@ -248,10 +271,13 @@ impl Prepared {
     }
 }
 
-/// Whether the item at a position is rehearsed: whole pairs are, because one of each pair lies around an electrode.
-fn is_rehearsed(share: f64, position: usize) -> bool {
-    let pair = (position / 2) as f64;
-    ((pair + 1.0) * share).floor() > (pair * share).floor()
+/// Whether the item at a position is rehearsed. Of patches whole pairs are, because one of each pair lies around an electrode.
+fn is_rehearsed(plan: &Plan, position: usize) -> bool {
+    let at = match plan.input {
+        plan::Input::Fit { .. } => position,
+        plan::Input::Native { .. } => position / 2,
+    };
+    ((at as f64 + 1.0) * plan.rehearsal).floor() > (at as f64 * plan.rehearsal).floor()
 }
 
 /// The square of `side` pixels around a position; what lies outside is `fill`.
@@ -341,10 +367,55 @@ mod tests {
         let plan = Plan { rehearsal: 0.4, ..plan(Augmentation::NONE) };
         let data = Data::new(&[picture(1, false)], &plan).unwrap();
         assert!(data.each_batch(&plan, 0, |_| Ok(())).is_err(), "nothing to rehearse was given");
-        let all = batches(&data.rehearsing(black), &plan, 0);
+        let all = batches(&data.rehearsing(black, Digest::of("data")), &plan, 0);
         let items = all.iter().flat_map(|batch| batch.images.chunks(32 * 32));
         assert_eq!(items.filter(|item| item.iter().all(|&grey| grey == 0.0)).count(), 4);
-        assert!((0..100).all(|position| !is_rehearsed(0.0, position)));
+        let without = Plan { rehearsal: 0.0, ..plan };
+        assert!((0..100).all(|position| !is_rehearsed(&without, position)));
+    }
+
+    #[test]
+    fn ones_own_pictures_come_equally_often_whatever_is_rehearsed() {
+        for (rehearsal, pictures) in [(0.75, 4), (0.75, 7), (0.5, 3), (0.0, 4), (0.9, 40)] {
+            let plan = Plan { rehearsal, epochs: 5, ..plan(Augmentation::NONE) };
+            let all: Vec<Picture> = (0..pictures).map(|seed| picture(seed, false)).collect();
+            let data = Data::new(&all, &plan).unwrap();
+            let mut so_far = vec![0; all.len()];
+            for epoch in 0..plan.epochs {
+                data.order(&plan, epoch).into_iter().flatten().for_each(|picture| so_far[picture] += 1);
+                let (least, most) = (so_far.iter().min().unwrap(), so_far.iter().max().unwrap());
+                assert!(most - least <= 1, "{rehearsal}, epoch {epoch}: {so_far:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_epoch_of_whole_pictures_shows_each_once_and_rehearses_the_share() {
+        let plan = Plan { rehearsal: 0.75, input: plan::Input::Fit { size: 32 }, ..plan(Augmentation::NONE) };
+        for pictures in [1, 2, 5] {
+            let all: Vec<Picture> = (0..pictures).map(|seed| picture(seed, false)).collect();
+            let data = Data::new(&all, &plan).unwrap();
+            let order = data.order(&plan, 3);
+            let mut own: Vec<usize> = order.iter().copied().flatten().collect();
+            own.sort_unstable();
+            assert_eq!(own, (0..all.len()).collect::<Vec<_>>());
+            assert_eq!(order.len(), 4 * all.len());
+        }
+    }
+
+    #[test]
+    fn another_dataset_rehearses_others_and_the_same_one_the_same() {
+        let shade = |seed: u64| {
+            let mask = Grid::filled(64, 64, false).unwrap();
+            (mask.map(|_| (seed % 251) as u8), mask)
+        };
+        let plan = Plan { rehearsal: 0.5, ..plan(Augmentation::NONE) };
+        let of = |dataset: &str| {
+            let data = Data::new(&[picture(1, false)], &plan).unwrap();
+            batches(&data.rehearsing(shade, Digest::of(dataset)), &plan, 0)
+        };
+        assert_eq!(of("one"), of("one"));
+        assert_ne!(of("one"), of("other"));
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl TrainStage {
         }
         let read = |sample: &Sample| picture(sample, objects);
         let pictures: Vec<Picture> = samples.par_iter().map(read).collect::<Result<_, _>>()?;
-        let data = Data::new(&pictures, plan)?.rehearsing(modiolus_phantom::training_pair);
+        let data = Data::new(&pictures, plan)?.rehearsing(modiolus_phantom::training_pair, job.dataset);
         let loaded = Loaded { dataset: job.dataset, plan: job.plan.clone(), samples, pictures, data };
         let loaded = Arc::new(loaded);
         if let Ok(mut last) = self.loaded.lock() {

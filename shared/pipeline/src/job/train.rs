@@ -52,7 +52,7 @@ impl TrainJob {
 impl Job for TrainJob {
     const STAGE: StageName = StageName::Train;
     const SCHEMA: u32 = 1;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 }
 
 /// A training that was started for what people said of slices.
