@@ -165,7 +165,8 @@ pub(crate) struct Train {
     /// The model file to write (safetensors)
     #[arg(long, value_name = "MODEL_FILE")]
     pub(crate) output: PathBuf,
-    /// Start from this model instead of from nothing; "current" is the store's current model, else the base model
+    /// Start from this model instead of from nothing: a file, a version, "base" for the model that ships, or "current" for the
+    /// store's current one, else the base model
     #[arg(long, value_name = "MODEL_FILE")]
     pub(crate) base: Option<String>,
     /// A plan (JSON), or the name of a built-in one: default, one-level-unet

@@ -1,7 +1,9 @@
 //! `modiolus models`: the models of a store.
 
 use anyhow::{Context, Result, bail};
-pub(crate) use modiolus_operations::models::{CURRENT, Chosen, choose, current, make_current, store_folder};
+pub(crate) use modiolus_operations::models::{
+    CURRENT, Chosen, choose, current, make_current, split, store_folder,
+};
 use modiolus_operations::models::{Version, mean_iou, origin, roll_back, versions};
 use modiolus_pipeline::ObjectKey;
 use modiolus_pipeline::job::train::Gate;

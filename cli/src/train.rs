@@ -16,7 +16,7 @@ use modiolus_operations::retraining::first_job;
 use modiolus_operations::{objects, trainings};
 use modiolus_pipeline::job::train::{Dataset, TrainJob};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Digest, Message, ObjectKey, Plan};
+use modiolus_pipeline::{Digest, Message, ObjectKey, Plan, Split};
 use modiolus_runtime::{CancellationToken, House, HouseError, stop_on_signal};
 use modiolus_store::{FolderStore, ObjectStore};
 
@@ -109,12 +109,17 @@ async fn carry_out(
         None => None,
     };
     let plan = plan(options, base.as_ref(), network)?;
-    let (dataset, objects) = network.assemble(pairs, &plan)?;
-    announce(&dataset, &plan, network);
     let rival = match &options.store {
         Some(_) => Some(models::choose(&**store, None, network).await?.version),
         None => None,
     };
+    // Who taught the base or the rival judges neither them nor their successor.
+    let mut earlier = Split::default();
+    for version in base.iter().map(|base| &base.version).chain(&rival) {
+        earlier = earlier.and(models::split(&**store, version).await?);
+    }
+    let (dataset, objects) = network.assemble(pairs, &plan, &earlier)?;
+    announce(&dataset, &plan, network);
     let job = first_job(Digest::of_json(&dataset), &plan, base.map(|base| base.version), rival);
     store.put_many(objects).await?;
     store.put(ObjectKey::Dataset(job.dataset), serde_json::to_vec(&dataset)?.into()).await?;
@@ -221,7 +226,7 @@ fn announce(dataset: &Dataset, plan: &Plan, network: &dyn Network) {
     let pictures = dataset.samples.iter().filter(|sample| sample.held_out).count();
     match held_out.len() {
         0 => terminal::say(
-            "No split is possible (one patient, or equal pictures in all): judged on what it trains on",
+            "No split is possible (one patient, equal pictures in all, or a base that knows them all): judged on what it trains on",
         ),
         n => terminal::say(&format!(
             "Held out: {} of {}: {}",

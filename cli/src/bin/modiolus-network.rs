@@ -8,9 +8,9 @@ use modiolus_cli::network::{Network, Pair, Predictor};
 use modiolus_imaging::{Image8, Mask};
 use modiolus_infer::InferStage;
 use modiolus_pipeline::job::train::Dataset;
-use modiolus_pipeline::{ObjectKey, Plan};
+use modiolus_pipeline::{ObjectKey, Plan, Split};
 use modiolus_runtime::House;
-use modiolus_segmentation::{Checkpoint, Device, ModelFile};
+use modiolus_segmentation::{Checkpoint, Device, ModelFile, device};
 use modiolus_train::TrainStage;
 
 fn main() -> ExitCode {
@@ -49,9 +49,14 @@ impl Network for Libtorch {
         Plan::default()
     }
 
-    fn assemble(&self, pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)> {
+    fn assemble(
+        &self,
+        pairs: Vec<Pair>,
+        plan: &Plan,
+        earlier: &Split,
+    ) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)> {
         let named = |Pair { name, patient, image, mask }| modiolus_train::Pair { name, patient, image, mask };
-        Ok(modiolus_train::assemble(pairs.into_iter().map(named).collect(), plan)?)
+        Ok(modiolus_train::assemble_after(pairs.into_iter().map(named).collect(), plan, earlier)?)
     }
 
     fn with_infer(&self, house: House, slots: usize) -> House {
@@ -59,8 +64,7 @@ impl Network for Libtorch {
     }
 
     fn with_train(&self, house: House) -> House {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        house.with(TrainStage::new(Device::choose(), cores), 1)
+        house.with(TrainStage::new(Device::choose(), device::cores()), 1)
     }
 
     fn device(&self) -> String {

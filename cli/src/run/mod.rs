@@ -150,7 +150,8 @@ impl Job<'_> {
             .with(IngestStage, self.jobs)
             .with(FilterStage::new(&self.secret), self.jobs)
             .with(PreprocessStage, self.jobs);
-        if let Some(network) = self.network.filter(|_| self.model.is_some()) {
+        if let Some((network, model)) = self.network.zip(self.model.as_ref()) {
+            terminal::say(&format!("model {model} on {}", network.device()));
             house = network.with_infer(house, self.jobs);
         }
         let stop = CancellationToken::new();

@@ -7,7 +7,7 @@ use modiolus_imaging::fingerprint::{self, PerceptualHash};
 use modiolus_imaging::grid::GridError;
 use modiolus_imaging::png::{self, PngError};
 use modiolus_pipeline::job::train::{Dataset, Sample};
-use modiolus_pipeline::{Digest, ObjectKey, Plan};
+use modiolus_pipeline::{Digest, ObjectKey, Plan, Split};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -58,11 +58,11 @@ pub enum BadPair {
 /// # Errors
 /// Names the first pair, by name, that can't be learned from.
 pub fn assemble(pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
-    assemble_after(pairs, plan, None)
+    assemble_after(pairs, plan, &Split::default())
 }
 
-/// As [`assemble`], for a dataset that comes after another: patients stay on the side of the split on which they were, so that
-/// models of both are judged alike and none is judged on what another has learned. Where two patients turn out to share a
+/// As [`assemble`], for a dataset that comes after others: patients stay on the side of the split on which they were, so that
+/// models of all are judged alike and none is judged on what another has learned. Where two patients turn out to share a
 /// picture across the split, both are learned from.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ pub fn assemble(pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKe
 pub fn assemble_after(
     mut pairs: Vec<Pair>,
     plan: &Plan,
-    earlier: Option<&Dataset>,
+    earlier: &Split,
 ) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>), BadPair> {
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     let read: Vec<_> = pairs.into_par_iter().map(Outline::of).collect::<Result<_, _>>()?;
@@ -83,12 +83,12 @@ pub fn assemble_after(
 ///
 /// # Errors
 /// When no mask has an electrode.
-pub fn split(mut outlines: Vec<Outline>, plan: &Plan, earlier: Option<&Dataset>) -> Result<Dataset, BadPair> {
+pub fn split(mut outlines: Vec<Outline>, plan: &Plan, earlier: &Split) -> Result<Dataset, BadPair> {
     if !outlines.iter().any(|pair| pair.has_electrode) {
         return Err(BadPair::Nothing(outlines.len()));
     }
     outlines.sort_by(|a, b| a.sample.name.cmp(&b.sample.name));
-    let held_out = held_out(&outlines, plan, earlier.map_or(&[][..], |dataset| &dataset.samples));
+    let held_out = held_out(&outlines, plan, earlier);
     let mut samples: Vec<Sample> = outlines.into_iter().map(|pair| pair.sample).collect();
     for sample in &mut samples {
         sample.held_out = held_out.contains(&sample.patient);
@@ -135,12 +135,12 @@ impl Outline {
 }
 
 /// The patients to hold out: whole groups, those with an electrode first, drawn by the plan's seed up to its share of the
-/// patients; at least one group if there are two, but never all that have an electrode. Groups of an earlier dataset stay where
+/// patients; at least one group if there are two, but never all that have an electrode. Groups of an earlier split stay where
 /// they were.
-fn held_out(read: &[Outline], plan: &Plan, earlier: &[Sample]) -> Vec<String> {
+fn held_out(read: &[Outline], plan: &Plan, earlier: &Split) -> Vec<String> {
     let mut groups = groups(read);
     let was = |group: &[String], held_out: bool| {
-        earlier.iter().any(|sample| sample.held_out == held_out && group.contains(&sample.patient))
+        group.iter().any(|patient| earlier.was_held_out(patient) == Some(held_out))
     };
     let teaches =
         |group: &Vec<String>| read.iter().any(|p| p.has_electrode && group.contains(&p.sample.patient));
@@ -265,7 +265,7 @@ mod tests {
             let plan = Plan { seed, ..Plan::default() };
             let (earlier, _) = assemble(pairs(5), &plan).unwrap();
             let (later, _) =
-                assemble_after(pairs(15), &Plan { seed: seed + 1, ..plan }, Some(&earlier)).unwrap();
+                assemble_after(pairs(15), &Plan { seed: seed + 1, ..plan }, &Split::of(&earlier)).unwrap();
             for sample in &earlier.samples {
                 let now = later.samples.iter().find(|now| now.patient == sample.patient).unwrap();
                 assert_eq!(now.held_out, sample.held_out, "seed {seed}: {}", sample.patient);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use modiolus_pipeline::job::train::{Gate, PatientScore};
 use modiolus_pipeline::key::MODELS_PREFIX;
 use modiolus_pipeline::models::CurrentModel;
-use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, Plan, Read};
+use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, Plan, Read, Split};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +17,9 @@ use crate::{file, objects, place};
 
 /// The word for the store's current model, or the base model where the store has none.
 pub const CURRENT: &str = "current";
+
+/// The word for the base model, whatever is current.
+pub const BASE: &str = "base";
 
 /// The longest header of a model file that is looked at, in bytes.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
@@ -31,19 +34,21 @@ pub struct Chosen {
     pub bytes: Bytes,
 }
 
-/// The model that is wanted: a file, a version in the store, or by default (and as "current") the store's current model,
-/// else the base model. Afterwards the store has it.
+/// The model that is wanted: a file, a version in the store, the base model ("base"), or by default (and as "current") the
+/// store's current model, else the base model. Afterwards the store has it.
 ///
 /// # Errors
 /// Names the file or version and says what is wrong with it.
 pub async fn choose(store: &dyn ObjectStore, wanted: Option<&str>, network: &dyn Network) -> Result<Chosen> {
+    let shipped = || (Bytes::from_static(network.base_model()), "the base model".to_owned());
     let (bytes, said) = match wanted.filter(|wanted| *wanted != CURRENT) {
         None => match current(store).await? {
             Some(CurrentModel { current, .. }) => {
                 (stored(store, &current).await?, format!("the current model {current}"))
             }
-            None => (Bytes::from_static(network.base_model()), "the base model".to_owned()),
+            None => shipped(),
         },
+        Some(BASE) => shipped(),
         Some(file) if Path::new(file).exists() => (file::read_file(Path::new(file))?.into(), file.to_owned()),
         Some(version) => match version.parse() {
             Ok(version) => (stored(store, &version).await?, format!("the model {version}")),
@@ -187,6 +192,18 @@ pub async fn origin(store: &dyn ObjectStore, key: ObjectKey) -> Result<Value> {
     Ok(header(&start).unwrap_or(Value::Null))
 }
 
+/// On which side the patients were that a model of the store comes from; nobody where its file tells of none.
+///
+/// # Errors
+/// When the store fails, or what the file tells can't be read.
+pub async fn split(store: &dyn ObjectStore, version: &ModelVersion) -> Result<Split> {
+    match origin(store, ObjectKey::Model(version.clone())).await?.get_mut("split") {
+        Some(split) => serde_json::from_value(split.take())
+            .with_context(|| format!("the model {version} doesn't say who is held out")),
+        None => Ok(Split::default()),
+    }
+}
+
 /// The plan inside a model file, for programs without the network, which check no weights.
 ///
 /// # Errors
@@ -236,7 +253,7 @@ mod tests {
         fn default_plan(&self) -> Plan {
             Plan::default()
         }
-        fn assemble(&self, _: Vec<Pair>, _: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)> {
+        fn assemble(&self, _: Vec<Pair>, _: &Plan, _: &Split) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)> {
             Err(anyhow!("a toy"))
         }
         fn with_infer(&self, house: House, _: usize) -> House {
@@ -268,6 +285,7 @@ mod tests {
         make_current(&store, mine.version.clone()).await.unwrap();
         assert_eq!(choose(&store, Some("current"), &Toy).await.unwrap().version, mine.version);
         assert_eq!(choose(&store, Some(base.version.as_str()), &Toy).await.unwrap().bytes, base.bytes);
+        assert_eq!(choose(&store, Some("base"), &Toy).await.unwrap().bytes, base.bytes);
 
         assert_eq!(roll_back(&store, None).await.unwrap().current, base.version);
         assert!(
@@ -310,6 +328,28 @@ mod tests {
         assert_eq!(header(&file).unwrap()["epoch"], 7);
         assert_eq!(header(&file[..20]), None);
         assert_eq!(header(&[0xff; 64]), None);
+    }
+
+    #[tokio::test]
+    async fn a_model_file_tells_who_was_held_out() {
+        let held_out = serde_json::json!({ "learned": [], "held_out": ["0123456789abcdef"] });
+        let file = |origin: Value| {
+            let metadata = serde_json::json!({ "origin": origin }).to_string();
+            let json = serde_json::json!({ "__metadata__": { "modiolus": metadata } }).to_string();
+            [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat()
+        };
+        let store = MemoryStore::default();
+        let told = |origin: Value| async {
+            let bytes = file(origin);
+            let version = ModelVersion::of_file(&bytes);
+            store.put(ObjectKey::Model(version.clone()), bytes.into()).await.unwrap();
+            split(&store, &version).await
+        };
+        let known = told(serde_json::json!({ "split": held_out })).await.unwrap();
+        assert_eq!(serde_json::to_value(known).unwrap(), held_out);
+        assert!(told(serde_json::json!({ "epoch": 3 })).await.unwrap().is_empty());
+        assert!(told(serde_json::json!({ "split": [1] })).await.is_err());
+        assert!(split(&store, &"m-0".parse().unwrap()).await.unwrap().is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use modiolus_imaging::{Image8, Mask};
 use modiolus_pipeline::job::train::Dataset;
-use modiolus_pipeline::{ObjectKey, Plan};
+use modiolus_pipeline::{ObjectKey, Plan, Split};
 use modiolus_runtime::House;
 
 /// The network, as far as programs for people need it.
@@ -33,11 +33,17 @@ pub trait Network: Send + Sync {
     /// The plan that is used when nobody says otherwise.
     fn default_plan(&self) -> Plan;
 
-    /// Splits pairs by patient and by equal pixels into a dataset, and gives the objects that it lists.
+    /// Splits pairs by patient and by equal pixels into a dataset, patients of an earlier split as there, and gives the objects
+    /// that it lists.
     ///
     /// # Errors
     /// In words, naming the pair: a picture or mask that can't be read, sizes that differ, nothing to learn from.
-    fn assemble(&self, pairs: Vec<Pair>, plan: &Plan) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)>;
+    fn assemble(
+        &self,
+        pairs: Vec<Pair>,
+        plan: &Plan,
+        earlier: &Split,
+    ) -> Result<(Dataset, Vec<(ObjectKey, Bytes)>)>;
 
     /// Adds the infer stage to a house.
     fn with_infer(&self, house: House, slots: usize) -> House;

@@ -11,7 +11,7 @@ use modiolus_broker::Broker;
 use modiolus_pipeline::job::train::{Dataset, TrainJob, Training};
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::models::CurrentModel;
-use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, TrainingId};
+use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, Split, TrainingId};
 use modiolus_runtime::{Joins, RunOutcome};
 use modiolus_store::ObjectStore;
 
@@ -170,7 +170,8 @@ impl Retraining {
         plan.epochs = wish.epochs.unwrap_or(plan.epochs);
         plan.check()?;
         let last = newest(&*self.store).await?;
-        let (dataset, left_out) = self.assembled(&plan, last.as_ref()).await?;
+        let earlier = self.earlier(last.as_ref(), Some(&base.version)).await?;
+        let (dataset, left_out) = self.assembled(&plan, &earlier).await?;
         let id = Digest::of_json(&dataset);
         self.store.put(ObjectKey::Dataset(id), serde_json::to_vec(&dataset)?.into()).await?;
         self.store.put(ObjectKey::Plan(plan.id()), serde_json::to_vec(&plan)?.into()).await?;
@@ -185,25 +186,32 @@ impl Retraining {
     }
 
     /// The dataset that a training by this plan would learn from now: patients stay on the side of the split on which the newest
-    /// training had them.
+    /// training and those of the current model had them.
     ///
     /// # Errors
     /// When there is nothing to learn from ([`BadPair`](dataset::BadPair)), or the store fails.
     pub async fn newest_dataset(&self, plan: &Plan) -> Result<Dataset> {
         let last = newest(&*self.store).await?;
-        Ok(self.assembled(plan, last.as_ref()).await?.0)
+        let base = models::current(&*self.store).await?.map(|pointer| pointer.current);
+        let earlier = self.earlier(last.as_ref(), base.as_ref()).await?;
+        Ok(self.assembled(plan, &earlier).await?.0)
+    }
+
+    /// Who is held out already: by the newest training, and by those that its base comes from, here or elsewhere.
+    async fn earlier(&self, last: Option<&Training>, base: Option<&ModelVersion>) -> Result<Split> {
+        let newest = match last {
+            Some(training) => Split::of(&self.dataset(training).await?),
+            None => Split::default(),
+        };
+        let base = match base {
+            Some(version) => models::split(&*self.store, version).await?,
+            None => Split::default(),
+        };
+        Ok(newest.and(base))
     }
 
     /// The dataset, and those whose masks can't be learned from.
-    async fn assembled(
-        &self,
-        plan: &Plan,
-        last: Option<&Training>,
-    ) -> Result<(Dataset, Vec<(String, Digest)>)> {
-        let earlier = match last {
-            Some(training) => Some(self.dataset(training).await?),
-            None => None,
-        };
+    async fn assembled(&self, plan: &Plan, earlier: &Split) -> Result<(Dataset, Vec<(String, Digest)>)> {
         let (mut outlines, mut left_out) = (Vec::new(), Vec::new());
         for one in self.labels.all().await? {
             match self.outline(&one).await? {
@@ -214,7 +222,7 @@ impl Retraining {
                 }
             }
         }
-        Ok((dataset::split(outlines, plan, earlier.as_ref())?, left_out))
+        Ok((dataset::split(outlines, plan, earlier)?, left_out))
     }
 
     /// What is left of a labelled slice once it was read, or why it can't be learned from.

@@ -4,9 +4,9 @@
 //! numbers; nothing in it can run), with one metadata entry `modiolus` that holds an [`Origin`] as JSON. What is read is
 //! checked against the plan inside before any of it is copied: no more memory is taken than the file has bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use modiolus_pipeline::{Digest, ModelVersion, Plan};
+use modiolus_pipeline::{Digest, ModelVersion, Plan, Split};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub const MOST_BYTES: usize = 1 << 30;
 /// The largest header that is looked at, in bytes.
 const MOST_HEADER_BYTES: u64 = 1 << 20;
 
+/// How much of a strange name is said, in characters.
+const LONGEST_NAME: usize = 80;
+
 const METADATA: &str = "modiolus";
 
 /// Where a model comes from.
@@ -37,12 +40,15 @@ pub struct Origin {
     pub dataset: Option<Digest>,
     /// The version of the code that trained it.
     pub code: String,
+    /// On which side the patients were of whose pictures it and its bases come.
+    #[serde(default, skip_serializing_if = "Split::is_empty")]
+    pub split: Split,
 }
 
 impl Origin {
-    /// The origin of what this code makes.
+    /// The origin of what this code makes, from nobody's pictures.
     pub fn new(plan: Plan, epoch: u32, dataset: Option<Digest>) -> Self {
-        Self { plan, epoch, dataset, code: env!("CARGO_PKG_VERSION").into() }
+        Self { plan, epoch, dataset, code: env!("CARGO_PKG_VERSION").into(), split: Split::default() }
     }
 }
 
@@ -90,6 +96,7 @@ impl ModelFile {
     /// than its plan's, weights that are no numbers.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let file = File::open(MODEL, bytes)?;
+        file.check_names(&[("weights", |_| true)])?;
         Ok(Self { weights: file.numbers("weights", |_| true)?, origin: file.metadata.origin })
     }
 
@@ -130,6 +137,11 @@ impl Checkpoint {
     /// As [`ModelFile::decode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let file = File::open(CHECKPOINT, bytes)?;
+        file.check_names(&[
+            ("weights", |_| true),
+            ("first", Part::is_trained),
+            ("second", Part::is_trained),
+        ])?;
         let moments = Moments {
             steps: file.metadata.steps,
             first: file.numbers("first", Part::is_trained)?,
@@ -212,23 +224,33 @@ impl<'a> File<'a> {
         Ok(Self { kind, metadata, tensors })
     }
 
-    /// One group of numbers, of exactly the parts of the plan's network.
+    /// Refuses what the plan's network has no use for, by name: whoever put it there meant something by it.
+    fn check_names(&self, groups: &[(&str, fn(&Part) -> bool)]) -> Result<(), Error> {
+        let parts = parts(&self.metadata.origin.plan.network);
+        let names = |(group, wanted): &(&str, fn(&Part) -> bool)| {
+            let wanted = parts.iter().filter(|part| wanted(part));
+            wanted.map(|part| format!("{group}.{}", part.name)).collect::<Vec<_>>()
+        };
+        let wanted: HashSet<String> = groups.iter().flat_map(names).collect();
+        let found = self.tensors.names().into_iter();
+        match found.filter(|name| !wanted.contains(*name)).min() {
+            None => Ok(()),
+            Some(name) => {
+                let name: String = name.chars().take(LONGEST_NAME).collect();
+                let why = format!("{name} is no part of its plan's network: another architecture");
+                Err(Error::File { what: self.kind.1, why })
+            }
+        }
+    }
+
+    /// One group of numbers, of all parts of the plan's network that are wanted.
     fn numbers(&self, group: &str, wanted: impl Fn(&Part) -> bool) -> Result<Weights, Error> {
         let bad = |why: String| Error::File { what: self.kind.1, why };
         let wanted: Vec<Part> =
             parts(&self.metadata.origin.plan.network).into_iter().filter(wanted).collect();
-        let prefix = format!("{group}.");
-        let there = self.tensors.names().into_iter().filter(|name| name.starts_with(&prefix)).count();
-        if there != wanted.len() {
-            let text = format!(
-                "it has {there} {group}, its plan's network has {}: another architecture",
-                wanted.len()
-            );
-            return Err(bad(text));
-        }
         let mut numbers = Weights::new();
         for part in wanted {
-            let name = format!("{prefix}{}", part.name);
+            let name = format!("{group}.{}", part.name);
             let missing = |_| bad(format!("{name} is missing: another architecture than its plan's"));
             let view = self.tensors.tensor(&name).map_err(missing)?;
             if view.dtype() != Dtype::F32 || view.shape() != shape(&part) {
@@ -312,6 +334,19 @@ mod tests {
         let at = other.windows(14).position(|bytes| bytes == b"\\\"features\\\":2").unwrap();
         other[at + 13] = b'3';
         assert!(refusal(&other).contains("has the shape"), "{}", refusal(&other));
+    }
+
+    #[test]
+    fn tensors_that_the_network_has_no_use_for_are_refused_by_name() {
+        let model = checkpoint().model.encode().unwrap();
+        let (_, header) = SafeTensors::read_metadata(&model).unwrap();
+        let file = SafeTensors::deserialize(&model).unwrap();
+        for extra in ["weights.down.9.0.kernel", "first.head.bias", "adapter.scale"] {
+            let mut views = file.tensors();
+            views.push((extra.into(), file.tensor("weights.head.bias").unwrap()));
+            let bytes = safetensors::serialize(views, header.metadata().clone()).unwrap();
+            assert!(refusal(&bytes).contains(extra), "{}", refusal(&bytes));
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Where the numbers are crunched.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// How OpenMP's threads wait.
@@ -29,10 +32,31 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            tch::Device::Cuda(index) => write!(f, "GPU {index} (CUDA)"),
-            _ => f.write_str("CPU"),
+            tch::Device::Cuda(index) => match gpu_model(Path::new("/proc/driver/nvidia/gpus")) {
+                Some(model) => write!(f, "GPU {index} (CUDA, {model})"),
+                None => write!(f, "GPU {index} (CUDA)"),
+            },
+            _ => match cores() {
+                1 => f.write_str("CPU (1 thread)"),
+                many => write!(f, "CPU ({many} threads)"),
+            },
         }
     }
+}
+
+/// How many threads can run at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// What the machine's GPUs are called, if all are the same, as its driver lists them.
+fn gpu_model(gpus: &Path) -> Option<String> {
+    let model = |folder: std::fs::DirEntry| {
+        let told = std::fs::read_to_string(folder.path().join("information")).ok()?;
+        Some(told.lines().find_map(|line| line.strip_prefix("Model:"))?.trim().to_owned())
+    };
+    let mut models: BTreeSet<String> = std::fs::read_dir(gpus).ok()?.flatten().filter_map(model).collect();
+    models.pop_first().filter(|_| models.is_empty())
 }
 
 /// How many threads libtorch uses for one operation that this thread asks for. Results are the same bit for bit only
@@ -55,4 +79,22 @@ pub fn wait_passively() {
     // Returns only if it fails; then the threads spin, and all else is as it should be.
     let error = Command::new(program).args(std::env::args_os().skip(1)).env(WAIT_POLICY, "passive").exec();
     eprintln!("libtorch's threads will spin while they wait: the program can't be started again: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_says_what_it_is() {
+        assert!(Device::CPU.to_string().starts_with(&format!("CPU ({} thread", cores())));
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(gpu_model(folder.path()), None);
+        for (gpu, model) in [("0000:01:00.0", "NVIDIA H100"), ("0000:02:00.0", "NVIDIA H100")] {
+            let gpu = folder.path().join(gpu);
+            std::fs::create_dir(&gpu).unwrap();
+            std::fs::write(gpu.join("information"), format!("Model: \t\t {model}\nIRQ: 7\n")).unwrap();
+        }
+        assert_eq!(gpu_model(folder.path()).as_deref(), Some("NVIDIA H100"));
+    }
 }

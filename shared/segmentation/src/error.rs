@@ -34,15 +34,23 @@ pub enum Error {
         /// NaN or infinite.
         loss: f64,
     },
-    /// The plan needs more memory than is allowed.
+    /// The plan needs more memory than this process may take.
     #[error(
-        "a step of this plan needs about {needed_mb} MB, {limit_mb} MB are allowed: lower batch, input size or patch, or features"
+        "a step of this plan needs about {needed_mb} MB, there are {limit_mb} MB: lower batch, input size or patch, or features"
     )]
     Memory {
         /// The estimate.
         needed_mb: u64,
-        /// The limit.
+        /// What the machine and the limits on the process allow.
         limit_mb: u64,
+    },
+    /// The plan needs more memory than is free at the moment.
+    #[error("a step of this plan needs about {needed_mb} MB, only {free_mb} MB are free at the moment")]
+    MemoryInUse {
+        /// The estimate.
+        needed_mb: u64,
+        /// What nobody uses.
+        free_mb: u64,
     },
     /// The process is stopping; nothing is lost but the epoch.
     #[error("stopped")]
@@ -61,6 +69,7 @@ impl From<Error> for StageError {
                 "out-of-memory",
                 "libtorch found no memory: give the worker more, or use a smaller plan",
             ),
+            Error::MemoryInUse { .. } => Self::retryable("out-of-memory", error),
             Error::Plan(_) => Self::permanent("bad-plan", error),
             Error::File { .. } => Self::permanent("model-unusable", error),
             Error::Data(_) | Error::Size(_) => Self::permanent("data-unusable", error),

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod device;
 pub mod loss;
+pub mod memory;
 pub mod network;
 pub mod optimizer;
 pub mod prediction;

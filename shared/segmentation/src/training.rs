@@ -3,20 +3,18 @@
 use modiolus_imaging::metrics::Overlap;
 use modiolus_imaging::{Mask, Values};
 use modiolus_pipeline::job::train::EpochMetrics;
-use modiolus_pipeline::{Digest, Plan, plan};
+use modiolus_pipeline::{Digest, Plan, Split, plan};
 use rayon::prelude::*;
 use tch::Tensor;
 
 use crate::checkpoint::{Checkpoint, ModelFile, Origin};
 use crate::data::{Batch, Data};
 use crate::loss::loss;
+use crate::memory::Memory;
 use crate::network::{Network, floats_to_train, parts};
 use crate::optimizer::Adam;
 use crate::prediction::Predictor;
 use crate::{Device, Error, device};
-
-/// The memory that a training step may take, in bytes.
-pub const MOST_BYTES: u64 = 8 << 30;
 
 /// A training between two epochs.
 #[derive(Debug)]
@@ -26,6 +24,8 @@ pub struct Training {
     adam: Adam,
     epoch: u32,
     dataset: Option<Digest>,
+    /// Who was learned from and who was held out so far, its base's patients included.
+    split: Split,
     threads: usize,
 }
 
@@ -43,7 +43,7 @@ impl Training {
         threads: usize,
     ) -> Result<Self, Error> {
         plan.check()?;
-        check_memory(&plan)?;
+        check_memory(&plan, device)?;
         let mut network = match base {
             None => Network::seeded(&plan, device)?,
             Some(base) if base.origin.plan.network == plan.network => {
@@ -56,7 +56,15 @@ impl Training {
             }
         };
         let adam = Adam::new(&plan.optimizer, &mut network)?;
-        Ok(Self { plan, network, adam, epoch: 0, dataset, threads })
+        let split = base.map(|base| base.origin.split.clone()).unwrap_or_default();
+        Ok(Self { plan, network, adam, epoch: 0, dataset, split, threads })
+    }
+
+    /// With the split of its dataset, which its models carry, so that what goes on from them keeps to it.
+    #[must_use]
+    pub fn splitting(mut self, split: Split) -> Self {
+        self.split = self.split.and(split);
+        self
     }
 
     /// A training that goes on where a checkpoint left it.
@@ -64,11 +72,11 @@ impl Training {
     /// # Errors
     /// When there is not enough memory.
     pub fn resume(checkpoint: &Checkpoint, device: Device, threads: usize) -> Result<Self, Error> {
-        let Origin { plan, epoch, dataset, .. } = checkpoint.model.origin.clone();
-        check_memory(&plan)?;
+        let Origin { plan, epoch, dataset, split, .. } = checkpoint.model.origin.clone();
+        check_memory(&plan, device)?;
         let mut network = Network::with_weights(&plan.network, &checkpoint.model.weights, device)?;
         let adam = Adam::restored(&plan.optimizer, &mut network, &checkpoint.moments)?;
-        Ok(Self { plan, network, adam, epoch, dataset, threads })
+        Ok(Self { plan, network, adam, epoch, dataset, split, threads })
     }
 
     /// How many epochs are done.
@@ -177,7 +185,8 @@ impl Training {
     /// # Errors
     /// Those of libtorch.
     pub fn model(&self) -> Result<ModelFile, Error> {
-        let origin = Origin::new(self.plan.clone(), self.epoch, self.dataset);
+        let new = Origin::new(self.plan.clone(), self.epoch, self.dataset);
+        let origin = Origin { split: self.split.clone(), ..new };
         Ok(ModelFile { origin, weights: self.network.weights()? })
     }
 
@@ -213,11 +222,20 @@ pub fn memory_estimate(plan: &Plan) -> u64 {
     4 * (pixels * floats_to_train(&plan.network) + 4 * numbers as u64)
 }
 
-fn check_memory(plan: &Plan) -> Result<(), Error> {
-    let needed = memory_estimate(plan);
-    match needed <= MOST_BYTES {
-        true => Ok(()),
-        false => Err(Error::Memory { needed_mb: needed >> 20, limit_mb: MOST_BYTES >> 20 }),
+/// Whether a step fits into what this process may take. A GPU's memory is its own, and libtorch says when it is full.
+fn check_memory(plan: &Plan, device: Device) -> Result<(), Error> {
+    match Memory::of_this_process().filter(|_| !device.is_gpu()) {
+        Some(memory) => fits(memory_estimate(plan), memory),
+        None => Ok(()),
+    }
+}
+
+fn fits(needed: u64, Memory { most, free }: Memory) -> Result<(), Error> {
+    let needed_mb = needed >> 20;
+    match needed {
+        _ if needed > most => Err(Error::Memory { needed_mb, limit_mb: most >> 20 }),
+        _ if needed > free => Err(Error::MemoryInUse { needed_mb, free_mb: free >> 20 }),
+        _ => Ok(()),
     }
 }
 
@@ -297,6 +315,10 @@ mod tests {
         let plan =
             Plan { network: Architecture::Unet { levels: 6, features: 64 }, input, batch: 256, ..small(1) };
         assert!(matches!(Training::start(plan, None, None, Device::CPU, 1), Err(Error::Memory { .. })));
+        let memory = Memory { most: 8 << 30, free: 2 << 30 };
+        assert!(fits(2 << 30, memory).is_ok());
+        assert!(matches!(fits(3 << 30, memory), Err(Error::MemoryInUse { needed_mb: 3072, free_mb: 2048 })));
+        assert!(matches!(fits(9 << 30, memory), Err(Error::Memory { limit_mb: 8192, .. })));
         assert!(memory_estimate(&Plan::one_level_unet()) < 1 << 30);
         assert!(memory_estimate(&Plan::default()) < 1 << 30);
     }

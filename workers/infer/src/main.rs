@@ -9,5 +9,10 @@ use modiolus_segmentation::{Device, wait_passively};
 
 fn main() -> ExitCode {
     wait_passively();
-    service::main(program!(), |_| Ok(InferStage::new(Device::choose())))
+    let stage = |_: &_| {
+        let device = Device::choose();
+        tracing::info!(%device, "masks are drawn on {device}");
+        Ok(InferStage::new(device))
+    };
+    service::main(program!(), stage)
 }

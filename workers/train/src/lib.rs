@@ -8,13 +8,13 @@ use modiolus_imaging::png;
 use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, Sample, TrainJob};
 use modiolus_pipeline::models::CurrentModel;
 use modiolus_pipeline::{
-    Digest, Effects, ModelVersion, ObjectKey, Objects, Plan, PlanId, Progress, ProgressEvent, Read, Stage,
-    StageError,
+    Digest, Effects, ModelVersion, ObjectKey, Objects, Plan, PlanId, Progress, ProgressEvent, Read, Split,
+    Stage, StageError,
 };
 use modiolus_segmentation::{Checkpoint, Data, Device, ModelFile, Picture, Predictor, Training};
 use rayon::prelude::*;
 
-pub use modiolus_operations::dataset::{BadPair, Pair, assemble};
+pub use modiolus_operations::dataset::{BadPair, Pair, assemble, assemble_after};
 
 /// The stage. It keeps the pictures of the last segment, which the next one needs again.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ struct Loaded {
     dataset: Digest,
     plan: PlanId,
     samples: Vec<Sample>,
+    split: Split,
     pictures: Vec<Picture>,
     data: Data,
 }
@@ -50,7 +51,9 @@ impl TrainStage {
         if let Some(loaded) = self.loaded(job) {
             return Ok(loaded);
         }
-        let Dataset { samples } = objects.require_json(&ObjectKey::Dataset(job.dataset))?;
+        let dataset: Dataset = objects.require_json(&ObjectKey::Dataset(job.dataset))?;
+        let split = Split::of(&dataset);
+        let Dataset { samples } = dataset;
         let was_asked_for = |sample: &Sample| objects.get(&ObjectKey::Sample(sample.image)).is_some();
         if !samples.iter().all(was_asked_for) {
             let text = "the pictures were here when the job began; another training has taken their place";
@@ -59,7 +62,7 @@ impl TrainStage {
         let read = |sample: &Sample| picture(sample, objects);
         let pictures: Vec<Picture> = samples.par_iter().map(read).collect::<Result<_, _>>()?;
         let data = Data::new(&pictures, plan)?.rehearsing(modiolus_phantom::training_pair, job.dataset);
-        let loaded = Loaded { dataset: job.dataset, plan: job.plan.clone(), samples, pictures, data };
+        let loaded = Loaded { dataset: job.dataset, plan: job.plan.clone(), samples, split, pictures, data };
         let loaded = Arc::new(loaded);
         if let Ok(mut last) = self.loaded.lock() {
             *last = Some(loaded.clone());
@@ -72,13 +75,14 @@ impl TrainStage {
         &self,
         job: &TrainJob,
         plan: Plan,
+        split: &Split,
         objects: &Objects,
     ) -> Result<(Training, Vec<EpochMetrics>), StageError> {
         let Some(key) = job.previous_checkpoint() else {
             let base = job.base.as_ref().map(|version| model(version, objects)).transpose()?;
             let training =
                 Training::start(plan, base.as_ref(), Some(job.dataset), self.device, self.threads)?;
-            return Ok((training, Vec::new()));
+            return Ok((training.splitting(split.clone()), Vec::new()));
         };
         let checkpoint = Checkpoint::decode(objects.require(&key)?)?;
         let (found, due) = (&checkpoint.model.origin, job.segment * job.epochs_per_segment);
@@ -146,7 +150,7 @@ impl Stage for TrainStage {
             return Err(StageError::permanent("bad-plan", format!("{} can't be carried out", job.plan)));
         }
         let loaded = self.load(job, &plan, objects)?;
-        let (mut training, mut log) = self.training(job, plan.clone(), objects)?;
+        let (mut training, mut log) = self.training(job, plan.clone(), &loaded.split, objects)?;
         let stop = || progress.is_stopping();
         let mut tell = |metrics: &EpochMetrics| progress.tell(ProgressEvent::Epoch(metrics.clone()));
         log.extend(training.train_epochs(&loaded.data, to, &stop, &mut tell)?);

@@ -2,17 +2,17 @@
 //! `train`, the next segment. On a GPU where there is one.
 
 use std::process::ExitCode;
-use std::thread::available_parallelism;
 
 use modiolus_runtime::{program, service};
-use modiolus_segmentation::{Device, wait_passively};
+use modiolus_segmentation::{Device, device, wait_passively};
 use modiolus_train::TrainStage;
 
 fn main() -> ExitCode {
     wait_passively();
     let stage = |_: &_| {
-        let cores = available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        Ok(TrainStage::new(Device::choose(), cores))
+        let device = Device::choose();
+        tracing::info!(%device, "networks are trained on {device}");
+        Ok(TrainStage::new(device, device::cores()))
     };
     service::main(program!(), stage)
 }

@@ -208,6 +208,22 @@ fn without_held_out_patients_a_rival_is_not_replaced() {
 }
 
 #[test]
+fn a_model_carries_who_it_and_its_base_have_learned_from() {
+    let (mut world, job) = start(&["a", "b", "c"], &plan(2), 1);
+    let first = world.finish(stage, job);
+    let (new, job) = start(&["c", "d", "e"], &plan(2), 1);
+    world.0.extend(new.0);
+    let second = world.finish(stage, TrainJob { base: Some(first.clone()), ..job.clone() });
+    let split = |model: &ModelVersion| {
+        ModelFile::decode(&world.0[&ObjectKey::Model(model.clone())]).unwrap().origin.split
+    };
+    let dataset: Dataset = serde_json::from_slice(&world.0[&ObjectKey::Dataset(job.dataset)]).unwrap();
+    assert_eq!(split(&second), split(&first).and(Split::of(&dataset)));
+    let sides = ["a", "b", "c", "d", "e", "f"].map(|patient| split(&second).was_held_out(patient));
+    assert!(sides[..5].iter().all(Option::is_some) && sides[5].is_none(), "{sides:?}");
+}
+
+#[test]
 fn what_is_missing_or_foreign_is_permanent_and_named() {
     let (mut world, job) = start(&["a", "b"], &plan(2), 1);
     let second = world.perform(&stage(), &job).unwrap().unwrap();
