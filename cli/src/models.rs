@@ -6,7 +6,7 @@ pub(crate) use modiolus_operations::models::{
 };
 use modiolus_operations::models::{Version, mean_iou, origin, roll_back, versions};
 use modiolus_pipeline::ObjectKey;
-use modiolus_pipeline::job::train::Gate;
+use modiolus_pipeline::job::train::{Gate, PatientScore};
 use modiolus_pipeline::models::CurrentModel;
 use modiolus_store::{FolderStore, ObjectStore};
 use serde_json::Value;
@@ -114,11 +114,19 @@ async fn show(store: &dyn ObjectStore, version: &str, json: bool) -> Result<()> 
     output::json(&plan)
 }
 
-/// Prints the scores by held-out patient.
+/// Prints the scores by held-out patient, and those on phantoms by vendor.
 pub(crate) fn print_gate(gate: &Gate) -> Result<()> {
-    let mut table = Table::new(&["held-out patient", "pictures", "IoU", "rival's IoU"]);
-    for score in &gate.candidate_iou {
-        let rival = gate.rival_iou.iter().find(|rival| rival.patient == score.patient).map(|rival| rival.iou);
+    print_scores("held-out patient", &gate.candidate_iou, &gate.rival_iou)?;
+    if gate.candidate_phantoms.is_empty() {
+        return Ok(());
+    }
+    print_scores("phantoms with arrays of", &gate.candidate_phantoms, &gate.rival_phantoms)
+}
+
+fn print_scores(whose: &str, candidate: &[PatientScore], rival: &[PatientScore]) -> Result<()> {
+    let mut table = Table::new(&[whose, "pictures", "IoU", "rival's IoU"]);
+    for score in candidate {
+        let rival = rival.iter().find(|rival| rival.patient == score.patient).map(|rival| rival.iou);
         table.row([
             score.patient.clone(),
             score.pictures.to_string(),

@@ -104,7 +104,14 @@ fn only_a_better_candidate_becomes_current_and_people_can_go_back() {
     assert_eq!(workshop.current().as_ref(), Some(&worse));
 
     // What goes on from the base model beats it.
-    workshop.train("better.safetensors", &["--base", &base, "--epochs", "1"]).saying(&["is now current"]);
+    let said = workshop.train("better.safetensors", &["--base", "base", "--epochs", "1"]);
+    let said = said.saying(&["is now current"]);
+    assert!(said.stdout.contains("phantoms with arrays of"), "{said}");
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(workshop.path("better.metrics.json")).unwrap()).unwrap();
+    let plan = &metrics["plan"];
+    assert_eq!((&plan["name"], &plan["frozen_norm"]), (&"fine-tuning".into(), &true.into()), "{plan}");
+    assert_eq!((&plan["optimizer"]["rate"], &plan["rehearsal"]), (&5e-4.into(), &0.75.into()), "{plan}");
     let better = workshop.current().unwrap();
     assert!(better != worse && better != base);
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The metal: an electrode array in its cochlea, its lead, and other wires, coils, clips and fillings.
 
-use crate::arrays::{ArrayModel, MODELS};
+use crate::arrays::{ArrayModel, MODELS, Vendor};
 use crate::cochlea::Cochlea;
 use crate::draw::Draw;
 use crate::space::{Vector, add, cross, mix, norm, scale, sub, unit};
@@ -276,15 +276,16 @@ fn coil(draw: &mut Draw, grains: &mut Vec<Grain>, reach: f32) {
     wire(draw, grains, &points);
 }
 
-/// Any array of any vendor: vendors equally often, then their arrays.
-pub(crate) fn any_model(draw: &mut Draw) -> &'static ArrayModel {
-    use crate::arrays::Vendor::{AdvancedBionics, Cochlear, MedEl, Oticon};
-    let vendor = match draw.below(100) {
+/// Any array of this vendor, or of any: vendors as often as they occur, then their arrays.
+pub(crate) fn any_model(draw: &mut Draw, vendor: Option<Vendor>) -> &'static ArrayModel {
+    use Vendor::{AdvancedBionics, Cochlear, MedEl, Oticon};
+    let drawn = match draw.below(100) {
         0..35 => Cochlear,
         35..55 => AdvancedBionics,
         55..92 => MedEl,
         _ => Oticon,
     };
+    let vendor = vendor.unwrap_or(drawn);
     let count = MODELS.iter().filter(|model| model.vendor == vendor).count();
     let chosen = draw.below(count);
     MODELS.iter().filter(|model| model.vendor == vendor).nth(chosen).unwrap_or(&MODELS[0])

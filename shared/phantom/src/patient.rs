@@ -106,7 +106,7 @@ impl Patient {
         let identity = Identity::random(&mut draw, format!("{}", 501 + index));
         let (rows, columns) = (224 + 8 * draw.below(13), 232 + 8 * draw.below(14));
         let spacing = (draw.range(32.0, 52.0) / columns as f32 * 200.0).round() / 200.0;
-        let mut head = Head::random(&mut draw, Style::Anatomy, true, columns as f32 * spacing * 0.45);
+        let mut head = Head::random(&mut draw, Style::Anatomy, true, None, columns as f32 * spacing * 0.45);
         head.scanner.suit_export();
         let aim = head.implant.as_ref().map_or([0.0; 3], |implant| implant.middle());
         let (roll, lean) = (0.15 * draw.normal(), 0.12 * draw.normal());

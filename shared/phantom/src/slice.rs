@@ -5,7 +5,7 @@ use modiolus_imaging::grid::GridError;
 use modiolus_imaging::{Grid, Image8, Mask, resize};
 
 use crate::anatomy::Anatomy;
-use crate::arrays::ArrayModel;
+use crate::arrays::{ArrayModel, Vendor};
 use crate::cochlea::Cochlea;
 use crate::draw::Draw;
 use crate::flat;
@@ -25,6 +25,8 @@ pub struct SliceOptions {
     pub columns: usize,
     /// Share of slices without an array, 0 to 1.
     pub empty: f32,
+    /// Whose arrays; `None` is anybody's, the larger vendors' more often.
+    pub vendor: Option<Vendor>,
     /// Each slice has one of these, each entry equally often; none is [`Style::Anatomy`].
     pub styles: &'static [Style],
     /// How well it can be seen.
@@ -42,6 +44,7 @@ impl Default for SliceOptions {
             rows: 256,
             columns: 256,
             empty: 0.12,
+            vendor: None,
             styles: &[Style::Anatomy],
             quality: Quality::Any,
             bone_windows: 0.0,
@@ -175,11 +178,17 @@ const SPECK: usize = 4;
 const LEAST_CONTACTS: usize = 5;
 
 impl Head {
-    pub(crate) fn random(draw: &mut Draw, style: Style, with_array: bool, reach: f32) -> Self {
+    pub(crate) fn random(
+        draw: &mut Draw,
+        style: Style,
+        with_array: bool,
+        vendor: Option<Vendor>,
+        reach: f32,
+    ) -> Self {
         let cochlea = if style.is_wild() { Cochlea::wild(draw) } else { Cochlea::random(draw) };
         let ground = Ground::random(draw, style, &cochlea);
         let implant = with_array.then(|| {
-            let model = any_model(draw);
+            let model = any_model(draw, vendor);
             Implant::random(draw, &cochlea, model)
         });
         let mut grains = other_metal(draw, reach, if with_array { 1.0 } else { 1.6 });
@@ -205,7 +214,7 @@ impl Head {
         }
         if lead {
             let cochlea = if style.is_wild() { Cochlea::wild(&mut draw) } else { Cochlea::random(&mut draw) };
-            let model = any_model(&mut draw);
+            let model = any_model(&mut draw, None);
             let pulled_out = Implant::random(&mut draw, &cochlea, model);
             self.grains.extend(pulled_out.grains.iter().filter(|grain| !grain.array));
             self.grains.extend(other_metal(&mut draw, reach, 1.0));
@@ -315,7 +324,7 @@ fn make(seed: u64, options: &SliceOptions, background: Option<Vec<f32>>) -> Phan
     let columns = options.columns.clamp(16, 4096);
     let style = *options.styles.get(draw.below(options.styles.len())).unwrap_or(&Style::Anatomy);
     let width = draw.log_range(20.0, 48.0);
-    let mut head = Head::random(&mut draw, style, with_array, width * 0.5);
+    let mut head = Head::random(&mut draw, style, with_array, options.vendor, width * 0.5);
     head.vary(seed, style, options, width * 0.5);
     let viewer = if options.quality == Quality::Any { Viewer::random(&mut draw) } else { Viewer::NONE };
     head.scanner.set_quality(options.quality);

@@ -50,6 +50,20 @@ fn masks_are_as_large_as_on_real_slices() {
 }
 
 #[test]
+fn a_wanted_vendor_is_the_only_one() {
+    for vendor in [Vendor::Cochlear, Vendor::AdvancedBionics, Vendor::MedEl, Vendor::Oticon] {
+        let options = SliceOptions {
+            rows: 64,
+            columns: 64,
+            empty: 0.0,
+            vendor: Some(vendor),
+            ..SliceOptions::default()
+        };
+        assert!((0..4).all(|seed| slice(seed, &options).model.is_some_and(|model| model.vendor == vendor)));
+    }
+}
+
+#[test]
 fn every_vendor_appears_and_slices_without_an_array_have_an_empty_mask() {
     let made = slices();
     let vendors: BTreeSet<Vendor> =

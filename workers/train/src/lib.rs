@@ -1,11 +1,12 @@
 //! Train: dataset, plan and checkpoint -> next checkpoint, at the end a candidate model and its gate.
 
 mod gate;
+mod phantoms;
 
 use std::sync::{Arc, Mutex};
 
 use modiolus_imaging::png;
-use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, Sample, TrainJob};
+use modiolus_pipeline::job::train::{Dataset, EpochMetrics, Gate, PatientScore, Sample, TrainJob};
 use modiolus_pipeline::models::CurrentModel;
 use modiolus_pipeline::{
     Digest, Effects, ModelVersion, ObjectKey, Objects, Plan, PlanId, Progress, ProgressEvent, Read, Split,
@@ -14,14 +15,18 @@ use modiolus_pipeline::{
 use modiolus_segmentation::{Checkpoint, Data, Device, ModelFile, Picture, Predictor, Training};
 use rayon::prelude::*;
 
+use crate::gate::{Judged, Scores};
+
 pub use modiolus_operations::dataset::{BadPair, Pair, assemble, assemble_after};
 
-/// The stage. It keeps the pictures of the last segment, which the next one needs again.
+/// The stage. It keeps the pictures of the last segment, which the next one needs again, and what the last rival makes of
+/// phantoms, as it stays the rival until one is better.
 #[derive(Debug)]
 pub struct TrainStage {
     device: Device,
     threads: usize,
     loaded: Mutex<Option<Arc<Loaded>>>,
+    rival: Mutex<Option<(ModelVersion, Vec<PatientScore>)>>,
 }
 
 /// A dataset's pictures, as they are and as a plan's network sees them.
@@ -39,7 +44,7 @@ impl TrainStage {
     /// The stage on a device. `threads` is how many libtorch may use for one operation: only for the same number are two
     /// trainings the same bit for bit.
     pub fn new(device: Device, threads: usize) -> Self {
-        Self { device, threads, loaded: Mutex::new(None) }
+        Self { device, threads, loaded: Mutex::new(None), rival: Mutex::new(None) }
     }
 
     fn loaded(&self, job: &TrainJob) -> Option<Arc<Loaded>> {
@@ -112,11 +117,38 @@ impl TrainStage {
                 mask: &picture.mask,
             })
             .collect();
-        let rival = rival.map(|version| Ok::<_, StageError>((version.clone(), model(&version, objects)?)));
-        let rival = rival.transpose()?.map(|(version, model)| (version, Predictor::new(model, self.device)));
-        let rival = rival.as_ref().map(|(version, predictor)| (version.clone(), predictor));
-        let predictor = Predictor::new(candidate.1, self.device);
-        Ok(gate::gate((candidate.0, &predictor), rival, &judges, held_out)?)
+        let judge = |version: ModelVersion, model: ModelFile, phantoms: Option<Vec<PatientScore>>| {
+            let predictor = Predictor::new(model, self.device);
+            let patients = gate::scores(&predictor, &judges)?;
+            let phantoms = match phantoms {
+                Some(known) => known,
+                // Without a rival nobody can have forgotten what it knew.
+                None if rival.is_none() => Vec::new(),
+                None => gate::scores_on_phantoms(&predictor)?,
+            };
+            Ok::<_, StageError>((version, Scores { patients, phantoms }))
+        };
+        let rival = match &rival {
+            Some(version) => {
+                let judged = judge(version.clone(), model(version, objects)?, self.known(version))?;
+                self.remember(&judged);
+                Some(judged)
+            }
+            None => None,
+        };
+        Ok(gate::gate(judge(candidate.0, candidate.1, None)?, rival, held_out))
+    }
+
+    /// What a rival made of phantoms, if it is the last one.
+    fn known(&self, version: &ModelVersion) -> Option<Vec<PatientScore>> {
+        let known = self.rival.lock().ok()?.clone()?;
+        (known.0 == *version).then_some(known.1)
+    }
+
+    fn remember(&self, (version, scores): &Judged) {
+        if let Ok(mut last) = self.rival.lock() {
+            *last = Some((version.clone(), scores.phantoms.clone()));
+        }
     }
 }
 

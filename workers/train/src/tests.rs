@@ -142,6 +142,8 @@ fn the_first_model_is_promoted_and_a_later_one_only_if_it_is_better() {
     let second = world.finish(stage, worse);
     let gate = world.gate(&second);
     assert!(!gate.promoted && gate.rival_iou.len() == 1 && gate.why.contains("not above"), "{gate:?}");
+    let of = |scores: &[PatientScore]| scores.iter().map(|score| score.pictures).collect::<Vec<_>>();
+    assert_eq!((of(&gate.candidate_phantoms), of(&gate.rival_phantoms)), (vec![12; 5], vec![12; 5]));
     assert_eq!(world.current().unwrap(), CurrentModel::promote(None, first));
 }
 

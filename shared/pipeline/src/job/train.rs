@@ -112,7 +112,7 @@ pub struct EpochMetrics {
     pub held_out: bool,
 }
 
-/// Whether a candidate may become the current model: both judged on the same held-out pictures.
+/// Whether a candidate may become the current model: both judged on the same held-out pictures and on the same phantoms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     /// The candidate.
@@ -123,6 +123,13 @@ pub struct Gate {
     pub candidate_iou: Vec<PatientScore>,
     /// The rival's.
     pub rival_iou: Vec<PatientScore>,
+    /// The candidate's mean IoU on phantoms that no training has seen, by the vendor of their array (in the patient's place):
+    /// what it must not have forgotten. Empty without a rival.
+    #[serde(default)]
+    pub candidate_phantoms: Vec<PatientScore>,
+    /// The rival's.
+    #[serde(default)]
+    pub rival_phantoms: Vec<PatientScore>,
     /// The verdict.
     pub promoted: bool,
     /// The verdict in a sentence.
