@@ -242,7 +242,7 @@ impl Report {
         } = self;
         println!(
             "{model}, {set}: IoU {iou:.3}, NSD {nsd_2px:.3} on {with_array}; drawn on {drawn_on} of {without_array} without an array; \
-             other metal {other_metal:.3}; contacts exact on {} of {} counted",
+             other metal {other_metal:.3}; contacts exact on {} of {with_array}, {} counted",
             contacts.exact, contacts.counted
         );
     }

@@ -2,8 +2,8 @@
 //!
 //! usage: train_base MODEL_FILE [PLAN_FILE [BASE_FILE]]
 //!
-//! Without a plan: the recipe of the model that ships. With one: a course by that plan on a harder mixture
-//! (`SliceOptions::training`: more of what is taken for an array), from nothing or from the model in BASE_FILE.
+//! Without a plan: the recipe of the model that ships; with one, that plan on the same phantoms. From the model in BASE_FILE: a
+//! second course, on a harder mixture (`SliceOptions::training`: more of what is taken for an array).
 //!
 //! One thread does all, so that the same plan gives the same bytes on the same kind of processor. The model so far is
 //! written after each epoch, and beside it (`MODEL_FILE.average`) the mean of its last epochs. See models/README.md.
@@ -40,12 +40,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let read_model = |file: &String| Ok::<_, Box<dyn Error>>(ModelFile::decode(&std::fs::read(file)?)?);
     let base = rest.get(1).map(read_model).transpose()?;
-    let course = match rest.first() {
-        Some(file) => {
-            Course { plan: serde_json::from_slice(&std::fs::read(file)?)?, slices: SliceOptions::training }
-        }
-        None => shipped()?,
-    };
+    let mut course = shipped()?;
+    if let Some(file) = rest.first() {
+        course.plan = serde_json::from_slice(&std::fs::read(file)?)?;
+    }
+    if base.is_some() {
+        course.slices = SliceOptions::training;
+    }
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     device::use_threads(1);
     train(&course, base.as_ref(), output)
