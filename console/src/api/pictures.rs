@@ -121,7 +121,7 @@ async fn drawn(
 pub(crate) async fn pixels(app: App, At(which): At<Which>) -> Answer<Response> {
     let instance = instance(&app, &which).await?;
     away(move || {
-        let values = instance.modality_values();
+        let values = instance.values_to_show();
         let finite = values.iter().filter(|value| value.is_finite());
         let (low, high) =
             finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));

@@ -284,7 +284,7 @@ fn window(instance: &modiolus_dicom::instance::Instance) -> Window {
     let (centre, width) = match instance.voi() {
         Voi::Window { center, width, .. } => (center, width),
         _ => {
-            let values = instance.modality_values();
+            let values = instance.values_to_show();
             let (low, high) = values
                 .iter()
                 .filter(|value| value.is_finite())

@@ -1,6 +1,7 @@
 //! The attributes of an image that Modiolus uses, typed.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use modiolus_pipeline::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,10 @@ pub struct Attributes {
     /// start, `~` and a digest of the whole.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub patient_id: String,
+    /// PatientName (0010,0010), likewise. **Identity**, of no use but to tell whether a file is named for the patient: it never
+    /// leaves the process.
+    #[serde(skip)]
+    pub patient_name: String,
     /// StudyInstanceUID (0020,000D).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub study_instance_uid: String,
@@ -77,6 +82,12 @@ pub struct Attributes {
     /// PixelRepresentation (0028,0103): 1 for signed (two's complement), 0 for unsigned.
     #[serde(skip_serializing_if = "is_zero")]
     pub pixel_representation: u32,
+    /// PixelPaddingValue (0028,0120): the stored value of pixels that are no part of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixel_padding_value: Option<i32>,
+    /// PixelPaddingRangeLimit (0028,0121): with it, all values from one to the other are padding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixel_padding_range_limit: Option<i32>,
     /// ImageOrientationPatient (0020,0037): direction cosines of the rows, then of the columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orientation: Option<[f64; 6]>,
@@ -95,7 +106,7 @@ pub struct Attributes {
     /// RescaleIntercept (0028,1052).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescale_intercept: Option<f64>,
-    /// WindowCenter (0028,1050): one value for each alternative view.
+    /// WindowCenter (0028,1050): one value for each alternative view. A view of which centre or width can't be read is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub window_centers: Vec<f64>,
     /// WindowWidth (0028,1051): as many values as there are centres.
@@ -134,6 +145,7 @@ impl Default for Attributes {
     fn default() -> Self {
         Self {
             patient_id: String::new(),
+            patient_name: String::new(),
             study_instance_uid: String::new(),
             series_instance_uid: String::new(),
             sop_instance_uid: String::new(),
@@ -153,6 +165,8 @@ impl Default for Attributes {
             bits_stored: 0,
             high_bit: 0,
             pixel_representation: 0,
+            pixel_padding_value: None,
+            pixel_padding_range_limit: None,
             orientation: None,
             position: None,
             pixel_spacing: None,
@@ -213,8 +227,19 @@ impl Attributes {
         self.photometric_interpretation == "MONOCHROME1"
     }
 
-    /// Fills in what writers leave out: all allocated bits are stored, the highest stored bit is the last.
+    /// The stored values of pixels that are no part of the image. Source: PS3.3 C.7.5.1.1.2.
+    pub fn padding(&self) -> Option<RangeInclusive<i32>> {
+        let value = self.pixel_padding_value?;
+        let limit = self.pixel_padding_range_limit.unwrap_or(value);
+        Some(value.min(limit)..=value.max(limit))
+    }
+
+    /// Fills in what writers leave out: all allocated bits are stored, the highest stored bit is the last. Windows that can't be
+    /// read, or have no width, go: an image has no less to show for it.
     pub(crate) fn fill_defaults(&mut self) {
+        let windows = self.window_centers.iter().zip(&self.window_widths);
+        let readable = windows.filter(|(center, width)| center.is_finite() && width.is_finite());
+        (self.window_centers, self.window_widths) = readable.unzip();
         if self.bits_stored == 0 {
             self.bits_stored = self.bits_allocated;
         }
@@ -236,6 +261,7 @@ impl Attributes {
         let bytes = value.bytes;
         match value.head.tag {
             tag::PATIENT_ID => self.patient_id = text::identifier(bytes, value.character_set),
+            tag::PATIENT_NAME => self.patient_name = text::identifier(bytes, value.character_set),
             tag::STUDY_INSTANCE_UID => self.study_instance_uid = text::code(bytes),
             tag::SERIES_INSTANCE_UID => self.series_instance_uid = text::code(bytes),
             tag::SOP_INSTANCE_UID => self.sop_instance_uid = text::code(bytes),
@@ -260,11 +286,16 @@ impl Attributes {
             tag::ROWS => self.rows = value.count(self.rows)?,
             tag::COLUMNS => self.columns = value.count(self.columns)?,
             tag::SAMPLES_PER_PIXEL => self.samples_per_pixel = value.count(self.samples_per_pixel)?,
-            tag::NUMBER_OF_FRAMES => self.number_of_frames = value.count(self.number_of_frames)?,
+            // Some writers say 0 where they have no frames to tell apart; toolkits take that for one.
+            tag::NUMBER_OF_FRAMES => self.number_of_frames = value.count(self.number_of_frames)?.max(1),
             tag::BITS_ALLOCATED => self.bits_allocated = value.count(self.bits_allocated)?,
             tag::BITS_STORED => self.bits_stored = value.count(self.bits_stored)?,
             tag::HIGH_BIT => self.high_bit = value.count(self.high_bit)?,
             tag::PIXEL_REPRESENTATION => self.pixel_representation = value.count(0)?,
+            tag::PIXEL_PADDING_VALUE => self.pixel_padding_value = value.stored(self.is_signed()),
+            tag::PIXEL_PADDING_RANGE_LIMIT => {
+                self.pixel_padding_range_limit = value.stored(self.is_signed());
+            }
             tag::IMAGE_ORIENTATION_PATIENT => self.orientation = value.decimals()?,
             tag::IMAGE_POSITION_PATIENT => self.position = value.decimals()?,
             tag::PIXEL_SPACING => {
@@ -282,8 +313,8 @@ impl Attributes {
                 }
             }
             tag::RESCALE_INTERCEPT => self.rescale_intercept = value.decimals()?.map(|[b]: [f64; 1]| b),
-            tag::WINDOW_CENTER => self.window_centers = value.decimal_list()?,
-            tag::WINDOW_WIDTH => self.window_widths = value.decimal_list()?,
+            tag::WINDOW_CENTER => self.window_centers = value.views(),
+            tag::WINDOW_WIDTH => self.window_widths = value.views(),
             _ => {}
         }
         Ok(())
@@ -310,6 +341,21 @@ impl Value<'_> {
         let numbers =
             numbers.try_into().map_err(|_| self.malformed(&format!("has {found} values instead of {N}")))?;
         Ok(Some(numbers))
+    }
+
+    /// The numbers of alternative views, not-a-number where one can't be read.
+    fn views(&self) -> Vec<f64> {
+        if text::trim(self.bytes).is_empty() {
+            return Vec::new();
+        }
+        let views = self.bytes.split(|b| *b == b'\\').take(VALUES_LIMIT);
+        views.map(|view| text::number(text::trim(view)).unwrap_or(f64::NAN)).collect()
+    }
+
+    /// A stored value of 16 bits (US or SS, by PixelRepresentation, whatever was written); None where it isn't one.
+    fn stored(&self, signed: bool) -> Option<i32> {
+        let word = self.encoding.u16(self.bytes.try_into().ok()?);
+        Some(if signed { i32::from(word.cast_signed()) } else { i32::from(word) })
     }
 
     /// A number that nothing depends on: None where it can't be read.

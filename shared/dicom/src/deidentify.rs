@@ -12,7 +12,7 @@ mod image_pixel;
 
 use dicom_core::VR;
 use dicom_core::chrono::{Days, NaiveDate};
-use image_pixel::{describe_pixels, write_pixels};
+use image_pixel::{describe_look, describe_pixels, write_pixels};
 use modiolus_pipeline::{Reason, Refusal, Secret};
 
 use crate::attributes::Attributes;
@@ -83,6 +83,7 @@ impl Deidentifier {
         })?;
         self.declare(attributes, &mut elements);
         describe_pixels(attributes, &mut elements);
+        describe_look(instance, &mut elements);
         let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
         write_elements(&elements, &mut writer);
         write_pixels(instance, &mut writer);
@@ -291,153 +292,4 @@ fn kept(tag: Tag, vr: Vr, value: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::write::{CtImage, Syntax};
-    use crate::{HeaderRead, read_header};
-
-    const CANARY: &[u8] = b"CANARY^JOHN ";
-
-    fn deidentifier() -> Deidentifier {
-        Deidentifier::new(&Secret::new([7; 32]))
-    }
-
-    fn attributes_of(file: &[u8]) -> Attributes {
-        match read_header(file, file.len() as u64) {
-            HeaderRead::Complete(attributes) => *attributes,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The file with more elements before its pixel data.
-    fn with_elements(file: &[u8], elements: &[u8]) -> Vec<u8> {
-        let head_length = if file.windows(4).any(|w| w == [0xE0, 0x7F, 0x10, 0x00]) { 12 } else { 0 };
-        let at = attributes_of(file).pixel_offset.unwrap() as usize - head_length;
-        [&file[..at], elements, &file[at..]].concat()
-    }
-
-    /// An element of each attribute of the table, of whole groups and of private ones, all with the canary.
-    fn canaries() -> Vec<u8> {
-        let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
-        let named = include_str!("confidentiality.tsv").lines().filter(|line| !line.starts_with('#'));
-        let mut tags: Vec<Tag> = named.map(|line| tag_of(&line[..9])).collect();
-        assert_eq!(tags.len(), 621);
-        tags.extend([Tag::new(0x0009, 0x0010), Tag::new(0x0029, 0x1010), Tag::new(0x0010, 0x9998)]);
-        for tag in tags.into_iter().filter(|tag| tag.group() != 0x0002) {
-            match expected_vr(tag, false).unwrap_or(*b"LO") {
-                vr if vr == *b"SQ" => {
-                    writer.head(tag, vr, UNDEFINED);
-                    writer.head(tag::ITEM, vr, UNDEFINED);
-                    writer.put(tag::PATIENT_NAME, *b"PN", CANARY);
-                    writer.put(Tag::new(0x0009, 0x1001), *b"LO", CANARY);
-                    writer.head(tag::ITEM_DELIMITATION, vr, 0);
-                    writer.head(tag::SEQUENCE_DELIMITATION, vr, 0);
-                }
-                vr => writer.put(tag, vr, CANARY),
-            }
-        }
-        writer.bytes
-    }
-
-    fn tag_of(text: &str) -> Tag {
-        let text = text.replace("oooo", "0011").replace('x', "0");
-        let (group, element) = text.split_once(',').unwrap();
-        Tag::new(u16::from_str_radix(group, 16).unwrap(), u16::from_str_radix(element, 16).unwrap())
-    }
-
-    #[test]
-    fn no_identity_survives_from_any_attribute_of_the_table() {
-        let image = CtImage {
-            patient_name: "CANARY^JOHN".into(),
-            patient_id: "CANARY^JOHN".into(),
-            ..CtImage::default()
-        };
-        let file = with_elements(&image.to_bytes(Syntax::ExplicitLittle), &canaries());
-        let clean = deidentifier().apply(&file).unwrap();
-        assert!(file.windows(6).filter(|w| w == b"CANARY").count() > 620);
-        assert!(!clean.windows(6).any(|w| w == b"CANARY"));
-        assert!(!clean.windows(4).any(|w| w == b"JOHN"));
-        let attributes = attributes_of(&clean);
-        assert_eq!(attributes.patient_id, Secret::new([7; 32]).patient("CANARY^JOHN").as_str());
-    }
-
-    #[test]
-    fn no_identity_survives_in_a_value_of_what_may_stay() {
-        let mut writer = Writer::new(Encoding::EXPLICIT_LITTLE);
-        for tag in crate::confidentiality::KEPT.iter().filter(|tag| tag.group() != 0x0028) {
-            match expected_vr(*tag, false).unwrap() {
-                vr if vr == *b"SQ" => {
-                    writer.head(*tag, vr, UNDEFINED);
-                    writer.head(tag::ITEM, vr, UNDEFINED);
-                    writer.put(Tag::new(0x0028, 0x1054), *b"LO", b"Canary");
-                    writer.put(tag::RESCALE_INTERCEPT, *b"LT", b"Canary");
-                    writer.head(tag::ITEM_DELIMITATION, vr, 0);
-                    writer.head(tag::SEQUENCE_DELIMITATION, vr, 0);
-                }
-                vr if matches!(*tag, tag::IMAGE_ORIENTATION_PATIENT | tag::IMAGE_POSITION_PATIENT) => {
-                    writer.put(*tag, vr, b"");
-                }
-                vr => writer.put(*tag, vr, b"Canary"),
-            }
-        }
-        writer.put(tag::SOP_CLASS_UID, *b"UI", b"1.2.840.10008.5.1.4.1.1.2.Canary");
-        let file = with_elements(&CtImage::default().to_bytes(Syntax::ExplicitLittle), &writer.bytes);
-        let clean = deidentifier().apply(&file).unwrap();
-        assert!(!clean.windows(6).any(|w| w == b"Canary"));
-    }
-
-    #[test]
-    fn pixels_and_geometry_stay_whatever_the_syntax() {
-        let image = CtImage {
-            rows: 2,
-            columns: 2,
-            pixels: vec![-1000, 0, 7, 3000],
-            signed: true,
-            window: Some((300.0, 2000.0)),
-            rescale_intercept: -24.0,
-            orientation: Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]),
-            ..CtImage::default()
-        };
-        let reference = deidentifier().apply(&image.to_bytes(Syntax::ExplicitLittle)).unwrap();
-        for syntax in [Syntax::ImplicitLittle, Syntax::ExplicitBig] {
-            assert_eq!(deidentifier().apply(&image.to_bytes(syntax)).unwrap(), reference, "{syntax:?}");
-        }
-        let before = decode(&image.to_bytes(Syntax::ExplicitLittle)).unwrap();
-        let after = decode(&reference).unwrap();
-        assert_eq!(before.stored, after.stored);
-        assert_eq!(before.pixel_digest(), after.pixel_digest());
-        assert_eq!(before.voi(), after.voi());
-        assert_eq!(before.attributes.orientation, after.attributes.orientation);
-        assert_eq!(before.attributes.pixel_spacing, after.attributes.pixel_spacing);
-    }
-
-    #[test]
-    fn uids_and_dates_change_by_key_and_stay_related() {
-        let of = |date: &str, uid: &str, secret: u8| {
-            let image = CtImage { date: date.into(), sop_instance_uid: uid.into(), ..CtImage::default() };
-            Deidentifier::new(&Secret::new([secret; 32]))
-                .apply(&image.to_bytes(Syntax::ExplicitLittle))
-                .unwrap()
-        };
-        let date = |file: &[u8]| {
-            let at = file.windows(6).position(|w| w == [8, 0, 0x20, 0, b'D', b'A']).unwrap();
-            NaiveDate::parse_from_str(std::str::from_utf8(&file[at + 8..at + 16]).unwrap(), "%Y%m%d").unwrap()
-        };
-        let (one, later) = (of("20200228", "2.25.11", 1), of("20200301", "2.25.12", 1));
-        assert_eq!((date(&later) - date(&one)).num_days(), 2);
-        assert!(date(&one) < NaiveDate::from_ymd_opt(2020, 2, 28).unwrap());
-        assert_ne!(date(&of("20200228", "2.25.11", 2)), date(&one));
-        assert_ne!(attributes_of(&one).sop_instance_uid, attributes_of(&later).sop_instance_uid);
-        assert_eq!(attributes_of(&one).series_instance_uid, attributes_of(&later).series_instance_uid);
-        assert_eq!(
-            attributes_of(&one).sop_instance_uid,
-            Deidentifier::new(&Secret::new([1; 32])).map_uid("2.25.11")
-        );
-        assert!(attributes_of(&one).sop_instance_uid.len() <= 64);
-    }
-
-    #[test]
-    fn what_is_no_image_is_not_let_through() {
-        assert_eq!(deidentifier().apply(b"").unwrap_err().reason, Reason::Empty);
-    }
-}
+mod tests;

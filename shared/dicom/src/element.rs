@@ -46,6 +46,11 @@ impl Encoding {
         if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
     }
 
+    /// As many numbers of 16 bits as there are.
+    pub(crate) fn words(self, bytes: &[u8]) -> Vec<u16> {
+        bytes.as_chunks().0.iter().map(|word| self.u16(*word)).collect()
+    }
+
     pub(crate) fn u32(self, bytes: [u8; 4]) -> u32 {
         if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
@@ -109,6 +114,12 @@ impl<'a> Reader<'a> {
         }
         let [a, b, c, d] = self.array(self.at)?;
         Ok(Some(Tag::new(self.encoding.u16([a, b]), self.encoding.u16([c, d]))))
+    }
+
+    /// How the value of an element is written: what was of unknown VR to some system on its way (UN) is Implicit VR Little Endian,
+    /// whatever the rest is. Source: PS3.5 section 6.2.2 note 2.
+    pub(crate) fn encoding_in(&self, head: &Head) -> Encoding {
+        if head.vr == Some(*b"UN") { Encoding::IMPLICIT_LITTLE } else { self.encoding }
     }
 
     /// The next head, with the cursor moved to its value; None at the end of the data set.
@@ -175,10 +186,8 @@ impl<'a> Reader<'a> {
         let (outer_end, outer_encoding) = (self.end, self.encoding);
         if sequence.length != UNDEFINED {
             self.end = self.within(sequence.value_at, u64::from(sequence.length))?;
-        } else if sequence.vr == Some(*b"UN") {
-            // PS3.5 section 6.2.2 note 2: UN of undefined length holds Implicit VR Little Endian.
-            self.encoding = Encoding::IMPLICIT_LITTLE;
         }
+        self.encoding = self.encoding_in(sequence);
         let sequence_end = self.end;
         while let Some(item) = self.next_item(sequence)? {
             if item.length != UNDEFINED {

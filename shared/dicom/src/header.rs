@@ -51,8 +51,9 @@ pub enum HeaderRead {
 pub fn read_header(prefix: &[u8], file_len: u64) -> HeaderRead {
     let file_len = file_len.max(prefix.len() as u64);
     let mut scan = Scan::default();
-    let end = scan.run(prefix, file_len).and_then(|()| {
-        scan.attributes.fill_defaults();
+    let end = scan.run(prefix, file_len);
+    scan.attributes.fill_defaults();
+    let end = end.and_then(|()| {
         admit(&scan.attributes, scan.float_pixels, scan.flaw.take(), file_len).map_err(Stop::Refuse)
     });
     match end {
@@ -114,7 +115,7 @@ impl Scan {
 
     fn take<'a>(&mut self, reader: &mut Reader<'a>, head: Head, character_set: &'a [u8]) -> Result<(), Stop> {
         let bytes = reader.value(&head)?;
-        let value = Value { head, bytes, encoding: reader.encoding, character_set };
+        let value = Value { head, bytes, encoding: reader.encoding_in(&head), character_set };
         if let Err(flaw) = self.attributes.set(&value) {
             self.flaw.get_or_insert(flaw);
         }
@@ -164,7 +165,10 @@ pub(crate) fn open(prefix: &[u8], file_len: u64, found: impl FnOnce(String)) -> 
     let declared = (!uid.is_empty()).then(|| TransferSyntax::of(&uid));
     if declared.is_some_and(|syntax| syntax.deflated) {
         found(uid);
-        let detail = "the whole data set is deflated; export it uncompressed";
+        let detail = format!(
+            "{}: the whole data set is deflated and can't be read; export it uncompressed",
+            tag::TRANSFER_SYNTAX_UID
+        );
         return Err(refuse(Reason::UnsupportedTransferSyntax, detail));
     }
     let first = reader.slice(reader.at, 8.min(file_len - reader.at))?;
@@ -275,6 +279,69 @@ mod tests {
             assert_eq!(found.orientation, Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]));
             assert_eq!(found.pixel_spacing, Some([0.2, 0.3]));
         }
+    }
+
+    /// A CT image with elements put before its WindowCenter, or what would be there.
+    fn with(syntax: Syntax, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let file = CtImage::default().to_bytes(syntax);
+        let encoding = match syntax {
+            Syntax::ExplicitLittle => Encoding::EXPLICIT_LITTLE,
+            Syntax::ImplicitLittle => Encoding::IMPLICIT_LITTLE,
+            Syntax::ExplicitBig => Encoding::EXPLICIT_BIG,
+        };
+        let mut intercept = Writer::new(encoding);
+        intercept.head(tag::RESCALE_INTERCEPT, *b"DS", 2);
+        let at = file.windows(4).position(|bytes| bytes == &intercept.bytes[..4]).unwrap();
+        let mut writer = Writer::new(encoding);
+        write(&mut writer);
+        [&file[..at], &writer.bytes, &file[at..]].concat()
+    }
+
+    fn complete(file: &[u8]) -> Attributes {
+        match read_header(file, file.len() as u64) {
+            HeaderRead::Complete(attributes) => *attributes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn windows_that_cannot_be_read_are_passed_over() {
+        let windows = |centers: &str, widths: &str| {
+            let found = complete(&with(Syntax::ExplicitLittle, |writer| {
+                writer.text(tag::WINDOW_CENTER, *b"DS", centers);
+                writer.text(tag::WINDOW_WIDTH, *b"DS", widths);
+            }));
+            (found.window_centers, found.window_widths)
+        };
+        assert_eq!(windows("40\\300", "400\\2000"), (vec![40.0, 300.0], vec![400.0, 2000.0]));
+        assert_eq!(windows("40\\300", "400"), (vec![40.0], vec![400.0]));
+        assert_eq!(windows("0,5\\300", "wide\\2000"), (vec![300.0], vec![2000.0]));
+        assert_eq!(windows("\\300", "400\\2000"), (vec![300.0], vec![2000.0]));
+        assert_eq!(windows("NaN", "inf"), (vec![], vec![]));
+        assert_eq!(windows("", ""), (vec![], vec![]));
+    }
+
+    #[test]
+    fn no_frames_are_one_and_padding_has_the_sign_of_the_pixels() {
+        let found = complete(&with(Syntax::ExplicitBig, |writer| {
+            writer.text(tag::NUMBER_OF_FRAMES, *b"IS", "0");
+            writer.us(tag::PIXEL_REPRESENTATION, 1);
+            writer.us(tag::PIXEL_PADDING_VALUE, 0xF830);
+            writer.us(tag::PIXEL_PADDING_RANGE_LIMIT, 0xF82E);
+        }));
+        assert_eq!(found.number_of_frames, 1);
+        assert_eq!(found.padding(), Some(-2002..=-2000));
+        let unsigned =
+            complete(&with(Syntax::ImplicitLittle, |writer| writer.us(tag::PIXEL_PADDING_VALUE, 0xF830)));
+        assert_eq!(unsigned.padding(), Some(63536..=63536));
+    }
+
+    #[test]
+    fn values_of_unknown_representation_are_little_endian() {
+        let found = complete(&with(Syntax::ExplicitBig, |writer| {
+            writer.put(tag::PIXEL_PADDING_VALUE, *b"UN", &7_u16.to_le_bytes());
+        }));
+        assert_eq!(found.pixel_padding_value, Some(7));
     }
 
     #[test]

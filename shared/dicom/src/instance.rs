@@ -18,8 +18,8 @@ pub struct Instance {
     /// Rows times Columns stored values, row by row: only the stored bits, with their sign. Unsigned 32-bit values
     /// above `i32::MAX` are held as `i32::MAX`.
     pub stored: Vec<i32>,
-    modality_lut: Option<Lut>,
-    voi_lut: Option<Lut>,
+    pub(crate) modality_lut: Option<Lut>,
+    pub(crate) voi_lut: Option<Lut>,
 }
 
 impl Instance {
@@ -27,6 +27,17 @@ impl Instance {
     /// value times RescaleSlope plus RescaleIntercept. Source: PS3.3 C.11.1.
     pub fn modality_values(&self) -> Vec<f32> {
         self.stored.iter().map(|stored| self.modality_value(*stored)).collect()
+    }
+
+    /// The modality values as they are to be looked at: padding, which is no part of the image, is the darkest of the others, and
+    /// so neither widens their range nor shines.
+    pub fn values_to_show(&self) -> Vec<f32> {
+        let Some(padding) = self.attributes.padding() else { return self.modality_values() };
+        let value = |stored: &i32| (!padding.contains(stored)).then(|| self.modality_value(*stored));
+        let values: Vec<Option<f32>> = self.stored.iter().map(value).collect();
+        let shown = values.iter().flatten().copied().filter(|value| value.is_finite());
+        let darkest = if self.is_monochrome1() { shown.reduce(f32::max) } else { shown.reduce(f32::min) };
+        values.into_iter().map(|value| value.or(darkest).unwrap_or_default()).collect()
     }
 
     /// The value that the modality means by a stored value.

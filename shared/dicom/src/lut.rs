@@ -31,30 +31,32 @@ impl Lut {
         sequence: &crate::element::Head,
         signed: bool,
     ) -> Result<Option<Self>, Stop> {
-        let mut found: Option<(Vec<u16>, Vec<u8>)> = None;
-        let encoding = reader.encoding;
+        let mut found = None;
         reader.each_item(sequence, 0, &mut |reader, item| {
-            let (mut descriptor, mut data) = (Vec::new(), &[][..]);
+            let (mut descriptor, mut words, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
             while let Some(head) = reader.next_in_item(item)? {
+                let encoding = reader.encoding_in(&head);
                 match head.tag {
                     tag::LUT_DESCRIPTOR if head.length != UNDEFINED => {
-                        descriptor = reader
-                            .value(&head)?
-                            .chunks_exact(2)
-                            .take(3)
-                            .map(|c| encoding.u16([c[0], c[1]]))
-                            .collect();
+                        descriptor = encoding.words(reader.value(&head)?);
                     }
-                    tag::LUT_DATA if head.length != UNDEFINED => data = reader.value(&head)?,
+                    tag::LUT_DATA if head.length != UNDEFINED => {
+                        let value = reader.value(&head)?;
+                        words = encoding.words(value);
+                        // Of two bytes in a word, the lower one comes first (PS3.5 section 8.1.2 has it so for pixels).
+                        bytes = match head.vr {
+                            Some([b'O', b'B']) => value.to_vec(),
+                            _ => words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+                        };
+                    }
                     _ => reader.skip(&head, 1)?,
                 }
             }
-            found.get_or_insert_with(|| (descriptor, data.to_vec()));
+            found.get_or_insert((descriptor, bytes, words));
             Ok(())
         })?;
-        let Some((descriptor, data)) = found else { return Ok(None) };
-        let words = data.chunks_exact(2).map(|c| encoding.u16([c[0], c[1]])).collect();
-        match Self::from_parts(&descriptor, data, words, signed) {
+        let Some((descriptor, bytes, words)) = found else { return Ok(None) };
+        match Self::from_parts(&descriptor, bytes, words, signed) {
             Some(lut) => Ok(Some(lut)),
             None => Err(Stop::Refuse(Refusal::new(
                 Reason::MalformedAttribute,
@@ -63,9 +65,16 @@ impl Lut {
         }
     }
 
+    /// LUTDescriptor (0028,3002) and LUTData (0028,3006), each in words of 16 bits.
+    pub(crate) fn words(&self) -> ([u16; 3], &[u16]) {
+        // 65,536 entries are written as 0; the first input keeps its bits, whether they have a sign or not.
+        let count = (self.entries.len() & 0xFFFF) as u16;
+        ([count, (self.first & 0xFFFF) as u16, u16::from(self.bits)], &self.entries)
+    }
+
     /// Tables of 8-bit entries are stored two to a word, or one, by different writers; the number of entries tells.
     fn from_parts(descriptor: &[u16], bytes: Vec<u8>, words: Vec<u16>, signed: bool) -> Option<Self> {
-        let [count, first, bits @ 8..=16] = *descriptor else { return None };
+        let [count, first, bits @ 8..=16, ..] = *descriptor else { return None };
         let count = if count == 0 { 1 << 16 } else { usize::from(count) };
         let mut entries =
             if words.len() >= count { words } else { bytes.into_iter().map(u16::from).collect() };
@@ -116,10 +125,12 @@ pub(crate) fn window(attributes: &Attributes) -> Voi {
         _ => WindowFunction::Linear,
     };
     let is_allowed = |width: f64| if function == WindowFunction::Linear { width >= 1.0 } else { width > 0.0 };
+    // What fits in the numbers that pictures are made with.
+    let is_small = |number: f64| number.abs() < f64::from(f32::MAX);
     let windows = attributes.window_centers.iter().zip(&attributes.window_widths);
     windows
         .into_iter()
-        .find(|(_, width)| is_allowed(**width))
+        .find(|(center, width)| is_allowed(**width) && is_small(**center) && is_small(**width))
         .map_or(Voi::None, |(center, width)| Voi::Window { center: *center, width: *width, function })
 }
 

@@ -15,18 +15,25 @@ const TABLE_COLUMNS: usize = 4096;
 
 impl Instance {
     /// The slice as the standard says that it is shown: rescale or Modality LUT, then VOI LUT or window (the whole range
-    /// of values where there is neither), MONOCHROME1 inverted; native size. Source: PS3.3 C.11.
+    /// of values where there is neither), MONOCHROME1 inverted, padding black; native size. Source: PS3.3 C.11 and C.7.5.1.1.2.
     ///
     /// # Errors
     /// [`Reason::TooLarge`] when it has more rows or columns than a picture may have.
     pub fn picture(&self) -> Result<Image8, Refusal> {
         let (rows, columns) = (self.attributes.rows as usize, self.attributes.columns as usize);
         let too_large = |error| Refusal::new(Reason::TooLarge, format!("Rows or Columns: {error}"));
-        if let Some(greys) = self.greys() {
-            return Grid::new(rows, columns, greys).map_err(too_large);
+        let mut greys = match self.greys() {
+            Some(greys) => greys,
+            None => {
+                let values = Grid::new(rows, columns, self.values_to_show()).map_err(too_large)?;
+                self.shown(&values).into_values()
+            }
+        };
+        if let Some(padding) = self.attributes.padding() {
+            let pixels = greys.iter_mut().zip(&self.stored);
+            pixels.filter(|(_, stored)| padding.contains(stored)).for_each(|(grey, _)| *grey = 0);
         }
-        let values = Grid::new(rows, columns, self.modality_values()).map_err(too_large)?;
-        Ok(self.shown(&values))
+        Grid::new(rows, columns, greys).map_err(too_large)
     }
 
     /// The grey of every pixel by a table of all stored values from the least to the greatest: most slices have far more
@@ -83,5 +90,28 @@ mod tests {
         let values = Grid::new(64, 64, instance.modality_values()).unwrap();
         assert!(instance.greys().is_some());
         assert_eq!(instance.picture().unwrap(), instance.shown(&values));
+    }
+
+    /// The greys of a picture of these stored values, of which 30,000 is padding.
+    fn greys(pixels: Vec<i32>, window: Option<(f64, f64)>, monochrome1: bool) -> Vec<u8> {
+        let columns = u16::try_from(pixels.len()).unwrap();
+        let image = CtImage { rows: 1, columns, pixels, window, ..CtImage::default() };
+        let mut instance = crate::decode(&image.to_bytes(Syntax::ExplicitLittle)).unwrap();
+        instance.attributes.pixel_padding_value = Some(30_000);
+        if monochrome1 {
+            instance.attributes.photometric_interpretation = "MONOCHROME1".into();
+        }
+        instance.picture().unwrap().into_values()
+    }
+
+    #[test]
+    fn padding_is_black_and_no_part_of_the_range() {
+        assert_eq!(greys(vec![100, 300, 30_000], None, false), [0, 255, 0]);
+        assert_eq!(greys(vec![100, 300, 30_000], None, true), [255, 0, 0]);
+        assert_eq!(greys(vec![100, 300, 30_000], Some((200.0, 201.0)), false), [0, 255, 0]);
+        let many: Vec<i32> = (0..40_000).map(|i| if i % 4 == 0 { 30_000 } else { 300 }).collect();
+        let shown = greys(many, Some((200.0, 201.0)), false);
+        assert_eq!(shown[..4], [0, 255, 255, 255], "by the table too");
+        assert_eq!(greys(vec![30_000; 3], None, false), [0; 3]);
     }
 }
