@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::stream::{StreamExt, TryStreamExt, iter};
-use modiolus_operations::names::{self, Stems};
+use modiolus_operations::names::Stems;
 use modiolus_operations::objects;
 use modiolus_operations::runs::{RunState, State, ended_jobs};
 use modiolus_pipeline::job::ingest::Submission;
@@ -241,7 +241,7 @@ fn named(chunks: &[Arc<Chunk>]) -> Vec<Slice> {
     let mut slices: Vec<Slice> = found
         .into_iter()
         .map(|found| Slice {
-            name: stems.next(found.patient.as_str(), names::stem(&found.path)),
+            name: stems.next(found.patient.as_str(), found.stem.clone()),
             found: found.clone(),
         })
         .collect();

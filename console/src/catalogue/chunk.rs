@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use modiolus_dicom::attributes::Attributes;
 use modiolus_dicom::index::Index;
 use modiolus_imaging::measure::Measurements;
-use modiolus_operations::objects;
+use modiolus_operations::{names, objects};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::filter::FilterJob;
 use modiolus_pipeline::job::preprocess::PreprocessJob;
@@ -66,8 +66,10 @@ pub struct Found {
     pub reached: Reached,
     /// What its mask measures.
     pub measured: Option<Measured>,
-    /// Where its file lay. **Identity**: only its stem is shown.
+    /// Where its file lay. **Identity**: it is never shown.
     pub(super) path: String,
+    /// What it is called, but for others of this name: the stem of its file, unless that is named for the patient.
+    pub(super) stem: String,
 }
 
 /// How far a slice is.
@@ -109,6 +111,10 @@ impl Found {
             along_mm: along(attributes),
             reached: Reached::Kept,
             measured: None,
+            stem: match kept.named_for_patient {
+                true => names::neutral_stem(attributes.series_number, attributes.instance_number),
+                false => names::stem(&path),
+            },
             path,
         }
     }

@@ -31,11 +31,14 @@ pub struct IndexEntry {
 impl IndexEntry {
     /// The entry of a file whose header was read; None while more of the file is needed.
     pub fn of(path: String, file_len: u64, header: HeaderRead) -> Option<Self> {
-        let (refusal, attributes) = match header {
+        let (refusal, mut attributes) = match header {
             HeaderRead::Complete(attributes) => (None, Some(attributes)),
             HeaderRead::Refused { refusal, attributes } => (Some(refusal), attributes),
             HeaderRead::NeedMore { .. } => return None,
         };
+        if let Some(attributes) = &mut attributes {
+            attributes.patient_name.clear();
+        }
         Some(Self { path, file_len, refusal, attributes })
     }
 

@@ -4,7 +4,7 @@
 //! - [`decide`] says which plane a slice is cut in and whether that is the wanted one.
 //! - [`index`] is what the ingest stage leaves for the filter stage: the attributes or the refusal of every file.
 //! - [`instance`] decodes a whole file to its pixels; [`lut`] holds the grey-level transformations of one.
-//! - [`deidentify`] takes a patient's identity out of a file; [`segmentation`] makes one of a mask, [`write`] of made-up images.
+//! - [`deidentify`] takes a patient's identity out of a file; [`identity`] looks for it in the file's name; [`segmentation`] makes one of a mask, [`write`] of made-up images.
 //!
 //! Everything reads through one strict reader of data elements, which borrows from the input and never
 //! allocates by a length that the input promises. Nothing here panics on hostile input, and no [`Refusal`] or `Debug`
@@ -21,6 +21,7 @@ pub mod decide;
 pub mod deidentify;
 mod element;
 pub mod header;
+pub mod identity;
 pub mod index;
 pub mod instance;
 pub mod lut;

@@ -22,6 +22,11 @@ pub fn pixel_hash<T: Into<i32>>(rows: usize, columns: usize, stored: impl IntoIt
     Digest::of_parts([size.as_flattened(), &values])
 }
 
+/// Whether a picture has a single grey: then it shows nothing that it could share with another.
+pub fn is_blank(image: &Image8) -> bool {
+    image.values().windows(2).all(|pair| pair[0] == pair[1])
+}
+
 /// 64 signs of a picture's structure: pictures that differ in few are nearly equal. In JSON 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PerceptualHash(pub u64);

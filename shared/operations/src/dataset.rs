@@ -101,6 +101,7 @@ pub struct Outline {
     /// The sample; that it is held out is not said yet. Its objects are named for the bytes that [`Outline::of`] gives.
     pub sample: Sample,
     look: PerceptualHash,
+    is_blank: bool,
     has_electrode: bool,
 }
 
@@ -119,17 +120,21 @@ impl Outline {
             return Err(BadPair::Covered(name, 100.0 * share));
         }
         let pixels = fingerprint::pixel_hash(image.rows(), image.columns(), image.values().iter().copied());
-        let look = fingerprint::perceptual_hash(&image);
+        let (look, is_blank) = (fingerprint::perceptual_hash(&image), fingerprint::is_blank(&image));
         let (image, mask) = (png::encode_grey(&image), png::encode_mask(&mask));
         let (image_digest, mask_digest) = (Digest::of(&image), Digest::of(&mask));
         let sample =
             Sample { name, patient, pixels, image: image_digest, mask: mask_digest, held_out: false };
         let object = |digest, bytes: Vec<u8>| (ObjectKey::Sample(digest), Bytes::from(bytes));
         let objects = [object(image_digest, image), object(mask_digest, mask)];
-        Ok((Self { sample, look, has_electrode: share > 0.0 }, objects))
+        Ok((Self { sample, look, is_blank, has_electrode: share > 0.0 }, objects))
     }
 
+    /// Blank pictures show nothing: they don't make one person of two.
     fn shows_the_same(&self, other: &Self) -> bool {
+        if self.is_blank || other.is_blank {
+            return false;
+        }
         self.sample.pixels == other.sample.pixels || self.look.is_near(&other.look)
     }
 }

@@ -35,6 +35,12 @@ pub fn stem(path: &str) -> String {
     }
 }
 
+/// The stem of a slice whose file is named for its patient: SERIES_INSTANCE, by SeriesNumber and InstanceNumber.
+pub fn neutral_stem(series: Option<i64>, instance: Option<i64>) -> String {
+    let number = |number: Option<i64>| number.map_or_else(|| "x".to_owned(), |number| number.to_string());
+    format!("{}_{}", number(series), number(instance))
+}
+
 /// The folder of a path below the scans' folder; "." for the scans' folder itself.
 pub fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(folder, _)| folder)

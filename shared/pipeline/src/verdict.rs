@@ -38,10 +38,16 @@ pub struct KeptSlice {
     pub patient: PatientKey,
     /// Which.
     pub slice: SliceId,
-    /// The digest of its pixels: equal digests are exact duplicates.
+    /// The digest of its size and the values that its pixels mean, however they are stored: equal digests are exact duplicates.
     pub pixels: Digest,
     /// The perceptual hash of its picture: near duplicates differ in few bits.
     pub perceptual_hash: u64,
     /// How clearly an electrode array is visible, 0 to 1.
     pub array_score: f32,
+    /// Its picture has a single grey: it equals other blank ones, which says nothing about whose they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blank: bool,
+    /// The name of its file has a part of PatientName or PatientID: nothing may be named after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named_for_patient: bool,
 }

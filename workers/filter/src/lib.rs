@@ -9,7 +9,7 @@ use std::sync::Arc;
 use modiolus_dicom::Attributes;
 use modiolus_dicom::deidentify::Deidentifier;
 use modiolus_dicom::index::{Index, IndexEntry};
-use modiolus_dicom::{decide, instance};
+use modiolus_dicom::{decide, identity, instance};
 use modiolus_imaging::{fingerprint, score};
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::filter::FilterJob;
@@ -91,31 +91,35 @@ impl FilterStage {
             Some(Fetched::Denied(why)) => return Err(unreadable(why)),
             Some(Fetched::Missing) | None => return Err(unreadable("it vanished after it was indexed")),
         };
-        self.keep(attributes, bytes, effects)
+        self.keep(entry, attributes, bytes, effects)
     }
 
     fn keep(
         &self,
+        entry: &IndexEntry,
         attributes: &Attributes,
         bytes: &[u8],
         effects: &mut Effects,
     ) -> Result<KeptSlice, Refusal> {
-        let instance = instance::decode(bytes)?;
-        let deidentified = self.deidentifier.apply_to(bytes, &instance)?;
+        let delivered = instance::decode(bytes)?;
+        let deidentified = self.deidentifier.apply_to(bytes, &delivered)?;
+        let file_name = entry.path.rsplit('/').next().unwrap_or_default();
+        let Attributes { patient_name, patient_id, .. } = &delivered.attributes;
+        let named_for_patient = identity::is_in_file_name(file_name, patient_name, patient_id);
         let patient = self.secret.patient(&attributes.patient_id);
         let slice = self.secret.slice(&patient, &Digest::of(bytes));
-        effects.put(ObjectKey::Instance(patient.clone(), slice.clone()), deidentified);
+        // What is compared and scored is what is kept, and what all later stages see.
+        let instance = instance::decode(&deidentified)?;
         let picture = instance.picture()?;
+        effects.put(ObjectKey::Instance(patient.clone(), slice.clone()), deidentified);
         Ok(KeptSlice {
             patient,
             slice,
-            pixels: fingerprint::pixel_hash(
-                picture.rows(),
-                picture.columns(),
-                instance.stored.iter().copied(),
-            ),
+            pixels: instance.pixel_digest(),
             perceptual_hash: fingerprint::perceptual_hash(&picture).0,
-            array_score: score::array_score(&picture, attributes.pixel_spacing),
+            array_score: score::array_score(&picture, instance.attributes.pixel_spacing),
+            blank: fingerprint::is_blank(&picture),
+            named_for_patient,
         })
     }
 }

@@ -21,7 +21,7 @@ pub struct IngestJob {
 impl Job for IngestJob {
     const STAGE: StageName = StageName::Ingest;
     const SCHEMA: u32 = 1;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 }
 
 /// The files of one chunk, in the order in which their rows stand in the index. It has paths, so it lies in `incoming`.

@@ -41,7 +41,7 @@ pub enum PreprocessJob {
 impl Job for PreprocessJob {
     const STAGE: StageName = StageName::Preprocess;
     const SCHEMA: u32 = 1;
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 }
 
 /// What came of an annotation.
