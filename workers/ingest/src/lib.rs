@@ -24,6 +24,10 @@ const MORE_BYTES: u64 = 256 * 1024;
 /// The last read: a header longer than this is refused.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The starts of a job's files that are longer than the first read take at most this much memory together, but always one of
+/// them has room.
+const JOB_BYTES: u64 = MOST_BYTES;
+
 /// One filter job reads at most this many bytes of matching files at once, but always at least one file.
 const FILTER_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -42,7 +46,21 @@ impl Stage for IngestStage {
         // A listing that doesn't decode needs nothing more: `run` says what is wrong with it.
         let Ok(listing) = have.decoded::<Listing>(&key) else { return vec![] };
         let readable = listing.files.iter().filter(|file| file.unreadable.is_none());
-        readable.filter_map(|file| next_read(&file.path, have)).collect()
+        let mut room = JOB_BYTES;
+        let mut reads: Vec<Read> = Vec::new();
+        for file in readable {
+            let key = ObjectKey::Scan(file.path.clone());
+            let read = next_read(&key, have);
+            let there = have.found(&key).map_or(0, |object| object.bytes.len() as u64);
+            let wanted =
+                read.as_ref().and_then(|read| read.first).map_or(there, |first| first.min(file.length));
+            // What has no room is refused for its length.
+            let fits = wanted <= FIRST_BYTES || wanted <= room;
+            let taken = if fits { wanted } else { there };
+            room = room.saturating_sub(if taken > FIRST_BYTES { taken } else { 0 });
+            reads.extend(read.filter(|_| fits));
+        }
+        reads
     }
 
     fn run(&self, job: &IngestJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
@@ -59,10 +77,9 @@ impl Stage for IngestStage {
 }
 
 /// The next read of a file: its start, then more while the header goes on.
-fn next_read(path: &str, have: &Objects) -> Option<Read> {
-    let key = ObjectKey::Scan(path.to_owned());
-    match have.get(&key) {
-        None => Some(Read::first(key, FIRST_BYTES)),
+fn next_read(key: &ObjectKey, have: &Objects) -> Option<Read> {
+    match have.get(key) {
+        None => Some(Read::first(key.clone(), FIRST_BYTES)),
         Some(Fetched::Found(object)) if !object.is_whole() => {
             match read_header(&object.bytes, object.total) {
                 HeaderRead::NeedMore { up_to } => {
@@ -72,7 +89,7 @@ fn next_read(path: &str, have: &Objects) -> Option<Read> {
                         MOST_BYTES
                     };
                     let bytes = enough.min(MOST_BYTES);
-                    (bytes > object.bytes.len() as u64).then(|| Read::first(key, bytes))
+                    (bytes > object.bytes.len() as u64).then(|| Read::first(key.clone(), bytes))
                 }
                 HeaderRead::Complete(_) | HeaderRead::Refused { .. } => None,
             }
@@ -100,7 +117,10 @@ fn entry(file: &ListedFile, objects: &Objects) -> IndexEntry {
 fn described(path: String, object: &Object) -> IndexEntry {
     let header = match read_header(&object.bytes, object.total) {
         HeaderRead::NeedMore { .. } => {
-            let text = format!("the header is longer than {} MiB", MOST_BYTES >> 20);
+            let text = format!(
+                "its header is longer than {} KiB, the most there is room for beside the files around it; run it by itself",
+                object.bytes.len() >> 10
+            );
             return IndexEntry::refused(path, object.total, Refusal::new(Reason::TooLarge, text));
         }
         header => header,
@@ -123,4 +143,63 @@ fn parts(entries: &[IndexEntry], job: &IngestJob) -> Vec<Vec<u32>> {
         parts.last_mut().expect("a part was just pushed if there was none").push(position);
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_dicom::write::{CtImage, Syntax};
+    use modiolus_pipeline::{Digest, Plane, job::Wanted};
+
+    use super::*;
+
+    const FILE_BYTES: u64 = 60 << 20;
+
+    /// The start of a file of [`FILE_BYTES`] whose header goes on after 40 MiB of a private element and one of 1 MiB.
+    fn start(length: usize) -> Vec<u8> {
+        let file = CtImage::default().to_bytes(Syntax::ExplicitLittle);
+        let (before, _) = file.split_at(file.len() - 14);
+        let element =
+            |length: u32| [&[0x29, 0, 0x10, 0x10, b'O', b'B', 0, 0][..], &length.to_le_bytes()].concat();
+        let mut bytes = [before, &element(40 << 20)].concat();
+        bytes.resize(length, 0);
+        bytes
+    }
+
+    fn listing(files: usize) -> (IngestJob, Listing) {
+        let file = |n| ListedFile {
+            path: format!("I{n}"),
+            length: FILE_BYTES,
+            modified: 0,
+            start: None,
+            unreadable: None,
+        };
+        let listing = Listing { files: (0..files).map(file).collect() };
+        let wanted = Wanted { plane: Plane::CORONAL, model: None };
+        (IngestJob { listing: Digest::of("x"), wanted }, listing)
+    }
+
+    #[test]
+    fn long_headers_are_read_one_at_a_time_and_those_without_room_are_named() {
+        let (job, listing) = listing(3);
+        let mut objects = Objects::default();
+        let json = serde_json::to_vec(&listing).unwrap();
+        objects.insert(ObjectKey::Listing(job.listing), Fetched::Found(Object::whole(json)));
+        let mut most = 0;
+        for _ in 0..3 {
+            let reads = IngestStage.needs(&job, &objects);
+            for Read { key, first } in reads {
+                let bytes = start(first.unwrap().min(FILE_BYTES) as usize);
+                objects.insert(key, Fetched::Found(Object { bytes: bytes.into(), total: FILE_BYTES }));
+            }
+            let lengths = (0..3).filter_map(|n| objects.found(&ObjectKey::Scan(format!("I{n}"))));
+            most = most.max(lengths.map(|object| object.bytes.len() as u64).sum());
+        }
+        assert!(most <= JOB_BYTES + 3 * MORE_BYTES, "{most} bytes were held");
+        let effects = IngestStage.run(&job, &objects, &Progress::default()).unwrap();
+        let index: Index = serde_json::from_slice(&effects.put[0].1).unwrap();
+        let reasons: Vec<_> =
+            index.entries.iter().map(|entry| entry.refusal.as_ref().map(|refusal| refusal.reason)).collect();
+        assert_eq!(reasons[1..], [Some(Reason::TooLarge); 2]);
+        assert_ne!(reasons[0], Some(Reason::TooLarge));
+    }
 }
