@@ -49,9 +49,10 @@ pub(crate) async fn import(options: &Import) -> Result<()> {
     let cluster = Cluster::open(&options.at).await?;
     let names = names(options, &cluster).await?;
     let mut rows = Vec::new();
-    for (file, path) in files {
-        let bytes = annotations::read(&path).map_err(|error| format!("{error:#}"));
-        rows.push(take_in(&*cluster.store, &names, file, bytes, &options.by).await?);
+    let found = names.find_all(&files.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>());
+    for ((file, path), slice) in files.iter().zip(found) {
+        let bytes = annotations::read(path).map_err(|error| format!("{error:#}"));
+        rows.push(take_in(&*cluster.store, slice, file.clone(), bytes, &options.by).await?);
     }
     let first: Vec<Message> = rows.iter().filter_map(|row| row.job.as_ref()).map(Message::new).collect();
     let run = match first.is_empty() {
@@ -79,12 +80,12 @@ async fn names(options: &Import, cluster: &Cluster) -> Result<SliceNames> {
 
 async fn take_in(
     store: &dyn ObjectStore,
-    names: &SliceNames,
+    slice: Result<&NamedSlice, String>,
     file: String,
     bytes: Result<Vec<u8>, String>,
     by: &str,
 ) -> Result<Row> {
-    let NamedSlice { name, slice, size } = match names.find(&file) {
+    let NamedSlice { name, slice, size } = match slice {
         Ok(named) => named,
         Err(why) => return Ok(Row::refused(file, String::new(), why)),
     };

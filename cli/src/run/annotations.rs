@@ -43,8 +43,10 @@ impl Matched {
 pub(crate) async fn collect(folder: &Path, rows: &[Row], store: &dyn ObjectStore) -> Result<Annotations> {
     let slices = rows::names(rows);
     let mut annotations = Annotations { matched: Vec::new(), refused: Vec::new() };
-    for (file, path) in files(folder)? {
-        match slices.find(&file).cloned() {
+    let files = files(folder)?;
+    let found = slices.find_all(&files.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>());
+    for ((file, path), slice) in files.iter().cloned().zip(found) {
+        match slice.cloned() {
             Ok(NamedSlice { name, slice, .. }) => match read(&path) {
                 Ok(bytes) => {
                     let digest = Digest::of(&bytes);

@@ -29,42 +29,75 @@ pub struct NamedSlice {
     pub size: (usize, usize),
 }
 
-/// The slices of a run, by their names.
-pub struct SliceNames(HashMap<String, NamedSlice>);
+/// The slices of a run, by their names. Two may have one name: `A_B` and `C` are joined as `A` and `B_C` are.
+pub struct SliceNames(HashMap<String, Vec<NamedSlice>>);
 
 impl SliceNames {
     /// From the patients' and the slices' names in the output: each is found as PATIENT/STEM and as PATIENT_STEM.
     pub fn new(slices: impl IntoIterator<Item = (String, String, SliceRef, (usize, usize))>) -> Self {
-        let mut names = HashMap::new();
+        let mut names: HashMap<String, Vec<NamedSlice>> = HashMap::new();
         for (patient, stem, slice, size) in slices {
             let name = format!("{patient}/{stem}");
             let named = NamedSlice { name: name.clone(), slice, size };
-            names.insert(format!("{patient}_{stem}"), named.clone());
-            names.insert(name, named);
+            names.entry(format!("{patient}_{stem}")).or_default().push(named.clone());
+            names.entry(name).or_default().push(named);
         }
         Self(names)
     }
 
     /// By the last part of a path, or the last two.
-    fn below_any_folder(&self, path: &str) -> Option<&NamedSlice> {
+    fn below_any_folder(&self, path: &str) -> &[NamedSlice] {
         let mut cuts = path.rmatch_indices('/').map(|(at, _)| &path[at + 1..]);
         let (last, last_two) = (cuts.next(), cuts.next());
-        [Some(path), last_two, last].into_iter().flatten().find_map(|name| self.0.get(name))
+        let found = [Some(path), last_two, last].into_iter().flatten().find_map(|name| self.0.get(name));
+        found.map_or(&[], Vec::as_slice)
     }
 
     /// The slice that a file is for: `PATIENT_STEM.json|png`, `PATIENT_STEM_mask.png` or `PATIENT/STEM.json|png`, below any
     /// folder.
     ///
     /// # Errors
-    /// In words, when no slice has this name.
+    /// In words, when no slice has this name, or several have.
     pub fn find(&self, file: &str) -> Result<&NamedSlice, String> {
-        let found = file.rsplit_once('.').and_then(|(name, ending)| {
-            let without_mask = name.strip_suffix("_mask").filter(|_| ending.eq_ignore_ascii_case("png"));
-            [Some(name), without_mask].into_iter().flatten().find_map(|name| self.below_any_folder(name))
-        });
-        found.ok_or_else(|| {
-            "no kept slice has this name: it has to be PATIENT_STEM or PATIENT/STEM as in images/".to_owned()
-        })
+        let (name, ending) = file.rsplit_once('.').unwrap_or_default();
+        let without_mask = name.strip_suffix("_mask").filter(|_| ending.eq_ignore_ascii_case("png"));
+        let names = [Some(name), without_mask].into_iter().flatten();
+        let found: Vec<&NamedSlice> = names.flat_map(|name| self.below_any_folder(name)).collect();
+        match found.as_slice() {
+            [one] => Ok(one),
+            [] => {
+                Err("no kept slice has this name: it has to be PATIENT_STEM or PATIENT/STEM as in images/"
+                    .into())
+            }
+            several => {
+                let slices: Vec<&str> = several.iter().map(|slice| slice.name.as_str()).collect();
+                Err(format!("it may be for {}: name it as PATIENT/STEM.png or .json", slices.join(" or ")))
+            }
+        }
+    }
+
+    /// The slices that some files are for, as [`Self::find`] says. Two files for one slice are for none: nobody knows which is meant.
+    ///
+    /// # Errors
+    /// Those of [`Self::find`], and in words which files are for the same slice.
+    pub fn find_all(&self, files: &[&str]) -> Vec<Result<&NamedSlice, String>> {
+        let mut found: Vec<_> = files.iter().map(|file| self.find(file)).collect();
+        let mut files_of: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (slice, file) in found.iter().zip(files) {
+            if let Ok(slice) = slice {
+                files_of.entry(&slice.name).or_default().push(file);
+            }
+        }
+        for one in &mut found {
+            if let Ok(slice) = one
+                && let [_, _, ..] = files_of[slice.name.as_str()].as_slice()
+            {
+                let files = files_of[slice.name.as_str()].join(", ");
+                *one =
+                    Err(format!("several files are for the slice {}, keep one of them: {files}", slice.name));
+            }
+        }
+        found
     }
 }
 
@@ -209,6 +242,31 @@ mod tests {
         for file in ["I7.png", "P-1_I7_mask.json", "P-1_I7", "P-1_I8.png"] {
             assert!(names.find(file).unwrap_err().contains("PATIENT_STEM"), "{file}");
         }
+    }
+
+    #[test]
+    fn what_may_be_meant_twice_is_refused_by_its_names() {
+        let named = |patient: &str, stem: &str| (patient.to_owned(), stem.to_owned(), slice(), (3, 4));
+        let names = SliceNames::new([
+            named("P", "1_I7"),
+            named("P_1", "I7"),
+            named("P", "I8"),
+            named("P", "I8_mask"),
+        ]);
+        for (file, slices) in [("P_1_I7.png", ["P/1_I7", "P_1/I7"]), ("P_I8_mask.png", ["P/I8", "P/I8_mask"])]
+        {
+            let why = names.find(file).unwrap_err();
+            assert!(slices.iter().all(|slice| why.contains(slice)), "{why}");
+        }
+        assert_eq!(names.find("P_1/I7.png").unwrap().name, "P_1/I7");
+
+        let found = names.find_all(&["P_1/I7.json", "P/I8.json", "P_I8.png", "P_9.png"]);
+        assert_eq!(found[0].as_ref().unwrap().name, "P_1/I7");
+        for why in &found[1..3] {
+            let why = why.as_ref().unwrap_err();
+            assert!(why.contains("P/I8.json") && why.contains("P_I8.png"), "{why}");
+        }
+        assert!(found[3].as_ref().unwrap_err().contains("no kept slice"));
     }
 
     #[test]
