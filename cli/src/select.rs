@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::arguments::Select;
+use crate::run::tree;
 use crate::{header, output, terminal};
 
 /// What was said of a file.
@@ -42,6 +43,9 @@ enum Verdict {
 
 /// Finds, copies or prints, and says how many files were refused for which reason.
 pub(crate) fn select(options: &Select) -> Result<()> {
+    if let Some(output) = &options.output {
+        tree::check_apart(&options.scans, output)?;
+    }
     // Without an output there is nothing to skip but the scans' folder itself, which the walk never meets below itself.
     let files = walk::walk(&options.scans, options.output.as_deref().unwrap_or(&options.scans))?;
     let rows: Vec<Row> = files.into_par_iter().map(|file| row(file, options)).collect();

@@ -146,3 +146,32 @@ fn a_full_disk_is_named_and_with_more_room_the_run_goes_on() {
     Finished::success(&mut undisturbed);
     assert_eq!(modiolus_tests::snapshot(&copy), modiolus_tests::snapshot(&calm));
 }
+
+#[test]
+fn an_output_that_would_be_read_as_scans_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let [delivery, output] = ["scans", "output"].map(|name| folder.path().join(name));
+    scans::write(&delivery.join("I1"), &scans::file(&scans::coronal(1, 32)));
+    let run = |scans: &Path, output: &Path| {
+        let mut command = modiolus();
+        command.arg("run").arg(scans).args(["--until", "filter", "--output"]).arg(output);
+        Finished::of(&mut command)
+    };
+    run(&delivery, &output).with_code(0);
+    symlink(&delivery, folder.path().join("link")).unwrap();
+    for (scans, output) in [
+        (&delivery, &delivery),
+        (&delivery, &folder.path().join("link")),
+        (&output.join("slices"), &output),
+        (&output.join(".modiolus/scans"), &output),
+    ] {
+        run(scans, output).with_code(2).saying(&["another folder"]);
+    }
+    assert_eq!(modiolus_tests::files_below(&delivery).len(), 1, "nothing was written");
+    run(&delivery, folder.path()).with_code(0);
+    // A delivery with an earlier output inside: what is in its store are no scans.
+    let inner = delivery.join("earlier/.modiolus");
+    scans::write(&inner.join("I2"), &scans::file(&scans::coronal(2, 32)));
+    run(&delivery, &folder.path().join("other")).with_code(0);
+    assert_eq!(Table::read(&folder.path().join("other")).rows().len(), 1);
+}

@@ -78,6 +78,64 @@ fn what_somebody_deleted_or_added_is_made_good() {
     assert_eq!(snapshot(&output), whole, "a slice that is no longer delivered leaves the output");
 }
 
+/// The objects of a finished run below a folder of its store, by a part of their path.
+fn objects(output: &Path, part: &str) -> Vec<PathBuf> {
+    let store = output.join(".modiolus");
+    let found: Vec<_> =
+        files_below(&store).into_iter().filter(|path| path.to_string_lossy().contains(part)).collect();
+    assert!(!found.is_empty(), "nothing of a run has {part} in its path");
+    found.into_iter().map(|path| store.join(path)).collect()
+}
+
+#[test]
+fn what_a_loss_of_power_tore_is_made_good_though_the_run_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let [delivery, output] = ["scans", "output"].map(|name| folder.path().join(name));
+    let key = scans::key_file(folder.path());
+    for number in 1..=3 {
+        scans::write(&delivery.join(format!("I{number}")), &scans::file(&scans::coronal(number, 64)));
+    }
+    Finished::success(&mut run(&delivery, &output, &key));
+    let whole = snapshot(&output);
+    // Of equal length, as a disk leaves what never reached it.
+    let zeros = |path: &Path| fs::write(path, vec![0; fs::metadata(path).unwrap().len() as usize]).unwrap();
+    zeros(&output.join("summary.csv"));
+    for part in ["scans/", "runs/verdicts/", "results/"] {
+        objects(&output, part).iter().for_each(|path| zeros(path));
+    }
+    Finished::success(&mut run(&delivery, &output, &key));
+    assert_eq!(snapshot(&output), whole);
+}
+
+#[test]
+fn what_failed_is_tried_again_and_fails_again_as_long_as_it_must() {
+    let folder = tempfile::tempdir().unwrap();
+    let [delivery, output] = ["scans", "output"].map(|name| folder.path().join(name));
+    let key = scans::key_file(folder.path());
+    for number in 1..=3 {
+        scans::write(&delivery.join(format!("I{number}")), &scans::file(&scans::coronal(number, 64)));
+    }
+    let filter = || {
+        let mut command = run(&delivery, &output, &key);
+        command.args(["--until", "filter"]);
+        command
+    };
+    Finished::success(&mut filter());
+    let whole = snapshot(&output);
+    // A job is given up: its verdicts can't be written where a folder lies in their place.
+    let verdicts = objects(&output, "runs/verdicts/").remove(0);
+    fs::remove_file(&verdicts).unwrap();
+    fs::create_dir_all(verdicts.join("in the way")).unwrap();
+    fs::remove_file(output.join("summary.csv")).unwrap();
+    for _ in 0..2 {
+        let failed = Finished::failure(&mut filter(), &["3 files failed"]);
+        assert!(!failed.stderr.contains("Nothing to do"), "{failed}");
+    }
+    fs::remove_dir_all(&verdicts).unwrap();
+    Finished::success(&mut filter());
+    assert_eq!(snapshot(&output), whole);
+}
+
 #[test]
 fn two_at_once_in_one_output_are_refused() {
     let folder = tempfile::tempdir().unwrap();

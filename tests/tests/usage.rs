@@ -55,7 +55,7 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn wrong_usage_is_exit_code_2_and_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let wrong: [&[&str]; 27] = [
+    let wrong: [&[&str]; 31] = [
         &[],
         &["frobnicate"],
         &["inspect"],
@@ -66,6 +66,10 @@ fn wrong_usage_is_exit_code_2_and_touches_nothing() {
         &["run", ".", "--output", "out", "--plane", "2,0,0,0,0,-1"],
         &["run", ".", "--output", "out", "--jobs", "0"],
         &["run", ".", "--output", "out", "--until", "tomorrow"],
+        &["run", ".", "--output", "out", "--until", "filter", "--annotations", "."],
+        &["run", ".", "--output", "."],
+        &["run", ".", "--output", "./."],
+        &["select", ".", "--output", "."],
         &["phantom", "--patients", "many", "--files", "1", "--output", "out"],
         &["train", "--images", "."],
         &["train", "--images", ".", "--masks", ".", "--output", "out", "--group-by", "("],

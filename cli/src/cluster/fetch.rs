@@ -50,7 +50,7 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
     let plane = wanted.plane.name().to_owned();
     let summary = Summary::of(run.as_str(), &plane, model.map(ToString::to_string), rows, Vec::new());
     results::write(&summary, &mut tree)?;
-    let inventory = tree.finish(&earlier, inputs);
+    let inventory = tree.finish(&earlier, Some(inputs).filter(|_| summary.is_good()));
     fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
         .with_context(|| format!("{} can't be written", inventory_path.display()))?;
     results::print(&summary, &options.output, options.json)

@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use modiolus_filter::FilterStage;
 use modiolus_ingest::IngestStage;
 use modiolus_operations::chunks;
+use modiolus_operations::runs::look_again;
 use modiolus_operations::start::Ready;
 pub(crate) use modiolus_operations::{names, objects, walk};
 use modiolus_pipeline::job::Wanted;
@@ -30,6 +31,7 @@ use modiolus_runtime::{CancellationToken, House, stop_on_signal};
 use modiolus_store::FolderStore;
 
 use crate::arguments::{Run, Until};
+use crate::failure::Usage;
 use crate::models;
 use crate::network::{self, Network};
 use crate::place::{FOLDER, Place};
@@ -46,6 +48,17 @@ pub(crate) fn run(options: &Run, network: Option<&dyn Network>) -> Result<()> {
     runtime.block_on(async { Job::open(options, network).await?.run().await })
 }
 
+impl Run {
+    /// What clap can't see.
+    fn check(&self) -> Result<()> {
+        if self.annotations.is_some() && self.until == Some(Until::Filter) {
+            let text = "--annotations needs masks to compare with: leave --until filter out";
+            return Err(Usage(text.to_owned()).into());
+        }
+        tree::check_apart(&self.scans, &self.output)
+    }
+}
+
 /// A run that is about to start.
 struct Job<'a> {
     options: &'a Run,
@@ -59,6 +72,7 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     async fn open(options: &'a Run, network: Option<&'a dyn Network>) -> Result<Self> {
+        options.check()?;
         fs::create_dir_all(&options.output)
             .with_context(|| format!("{} can't be made", options.output.display()))?;
         let place = Place::open(&options.output.join(FOLDER))?;
@@ -93,8 +107,7 @@ impl<'a> Job<'a> {
             return results::print_earlier(&self.options.output, self.options.json);
         }
 
-        ready.note(&*self.store).await?;
-        let Ready { run, manifest, first, .. } = ready;
+        let (run, manifest, first) = self.begun(ready).await?;
         self.finish(&run, &manifest, first, total as u64).await?;
         let rows = self.gathering(&run).rows(&manifest).await?;
 
@@ -105,7 +118,7 @@ impl<'a> Job<'a> {
         let model = self.model.as_ref().map(ToString::to_string);
         let summary = Summary::of(run.as_str(), &plane, model, rows, annotations);
         results::write(&summary, &mut tree)?;
-        let inventory = tree.finish(&earlier, inputs);
+        let inventory = tree.finish(&earlier, Some(inputs).filter(|_| summary.is_good()));
         fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
             .with_context(|| format!("{} can't be written", inventory_path.display()))?;
         results::print(&summary, &self.options.output, self.options.json)
@@ -113,6 +126,12 @@ impl<'a> Job<'a> {
 }
 
 impl Job<'_> {
+    /// Writes down what a run is. Only what its jobs need is kept: the listings of a large delivery are as large as its table.
+    async fn begun(&self, ready: Ready) -> Result<(RunId, RunManifest, Vec<Message>)> {
+        ready.note(&*self.store).await?;
+        Ok((ready.run, ready.manifest, ready.first))
+    }
+
     /// A digest of everything that the output depends on.
     fn inputs(&self, run: &RunId) -> Result<Digest> {
         let mut parts = vec![run.as_str().to_owned(), env!("CARGO_PKG_VERSION").to_owned()];
@@ -157,6 +176,8 @@ impl Job<'_> {
         let stop = CancellationToken::new();
         let listening = stop_on_signal(stop.clone(), terminal::say_stopping)?;
         let progress = Progress::new(files, self.model.is_some());
+        // Its outputs may have been damaged since, and what failed may succeed now.
+        look_again(&*self.store, run).await?;
         let result = house.stopped_by(stop).run(run, manifest, first, |event| progress.follow(&event)).await;
         progress.finish();
         listening.abort();
@@ -174,6 +195,7 @@ impl Job<'_> {
             annotations.matched.iter().map(|matched| Message::new(&matched.job())).collect();
         if !first.is_empty() {
             let (run, manifest) = chunks::run_of(&first);
+            look_again(&*self.store, &run).await?;
             House::new(self.store.clone())
                 .with(PreprocessStage, self.jobs)
                 .run(&run, &manifest, first, |_| ())

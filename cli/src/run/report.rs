@@ -55,7 +55,14 @@ struct Refused<'a> {
     reason: &'a str,
     count: usize,
     /// The first [`SHOWN`] of them.
-    files: Vec<&'a Row>,
+    files: Vec<Named<'a>>,
+}
+
+/// A file with what the page says of it: the template's values take far more memory than rows do.
+#[derive(Serialize)]
+struct Named<'a> {
+    path: &'a str,
+    detail: &'a str,
 }
 
 /// Writes the page.
@@ -135,7 +142,7 @@ fn section<'a>(patient: &'a str, rows: &[&'a Row]) -> Section<'a> {
 impl<'a> Slice<'a> {
     fn of(row: &'a Row) -> Self {
         let warnings = row.array.iter().flat_map(|array| &array.warnings).map(|warning| warning.text());
-        Self { row, close: row.array.as_ref().and_then(CloseUp::of), warnings: warnings.collect() }
+        Self { row, close: row.array.as_deref().and_then(CloseUp::of), warnings: warnings.collect() }
     }
 }
 
@@ -146,7 +153,7 @@ fn by_reason<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<Refused<'a>> {
         let refused = reasons.entry(&row.reason).or_insert(nothing);
         refused.count += 1;
         if refused.files.len() < SHOWN {
-            refused.files.push(row);
+            refused.files.push(Named { path: &row.path, detail: &row.detail });
         }
     }
     reasons.into_values().collect()

@@ -1,5 +1,6 @@
 //! What became of every input file: one row each, gathered from the objects of a finished run.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
@@ -39,7 +40,7 @@ pub(crate) struct Row {
     /// `kept`, `refused` or `failed`.
     pub(crate) verdict: &'static str,
     /// The reason code of a refusal, or the error code of a failure.
-    pub(crate) reason: String,
+    pub(crate) reason: Cow<'static, str>,
     /// The reason in words.
     pub(crate) detail: String,
     /// SeriesInstanceUID (mapped, or the original with --keep-patient-ids).
@@ -47,7 +48,7 @@ pub(crate) struct Row {
     /// SOPInstanceUID (likewise).
     pub(crate) sop_instance: String,
     /// The plane's name: coronal, axial, sagittal, oblique.
-    pub(crate) plane: String,
+    pub(crate) plane: &'static str,
     pub(crate) rows: Option<u32>,
     pub(crate) columns: Option<u32>,
     /// The path of the first file that shows the same slice.
@@ -60,13 +61,13 @@ pub(crate) struct Row {
     pub(crate) area_mm2: Option<f64>,
     pub(crate) extent_mm: Option<f64>,
     /// The electrode array in the mask, with its contacts.
-    pub(crate) array: Option<ElectrodeArray>,
+    pub(crate) array: Option<Box<ElectrodeArray>>,
     /// How unsure the model was of the mask, 0 to 1.
     pub(crate) uncertainty: Option<f64>,
     /// The stem of the output's files.
     pub(crate) stem: String,
     #[serde(skip)]
-    pub(crate) kept: Option<KeptSlice>,
+    pub(crate) kept: Option<Box<KeptSlice>>,
 }
 
 /// Where and how to look.
@@ -192,14 +193,20 @@ impl Gathering<'_> {
         match judged {
             Judged::Refused(reason, detail) => (row.reason, row.detail) = (reason, detail),
             Judged::Failed { code, message } => {
-                (row.verdict, row.reason, row.detail) = ("failed", code, message)
+                (row.verdict, row.reason, row.detail) = ("failed", code.into(), message)
             }
             Judged::Kept(kept, measured) => {
-                let id = entry.attributes.map(|attributes| attributes.patient_id).unwrap_or_default();
+                let attributes = entry.attributes.unwrap_or_default();
+                let (id, numbers) =
+                    (attributes.patient_id, (attributes.series_number, attributes.instance_number));
                 if self.secret.patient(&id) != kept.patient {
                     bail!("the key of the pseudonyms is another than the one that filter had: use that one");
                 }
-                row.keep(*kept, measured);
+                row.stem = match kept.named_for_patient && !self.keep_patient_ids {
+                    true => names::neutral_stem(numbers.0, numbers.1),
+                    false => names::stem(&row.path),
+                };
+                row.keep(kept, measured);
             }
         }
         Ok(row)
@@ -218,7 +225,7 @@ impl Gathering<'_> {
         };
         row.series = named(&attributes.series_instance_uid);
         row.sop_instance = named(&attributes.sop_instance_uid);
-        row.plane = decide::plane_of(attributes).map(|plane| plane.name().to_owned()).unwrap_or_default();
+        row.plane = decide::plane_of(attributes).map(|plane| plane.name()).unwrap_or_default();
         row.rows = Some(attributes.rows).filter(|rows| *rows > 0);
         row.columns = Some(attributes.columns).filter(|columns| *columns > 0);
     }
@@ -226,7 +233,7 @@ impl Gathering<'_> {
 
 enum Judged {
     Kept(Box<KeptSlice>, Option<Measurements>),
-    Refused(String, String),
+    Refused(Cow<'static, str>, String),
     Failed { code: String, message: String },
 }
 
@@ -236,11 +243,11 @@ impl Row {
             patient: String::new(),
             path,
             verdict: "refused",
-            reason: String::new(),
+            reason: Cow::Borrowed(""),
             detail: String::new(),
             series: String::new(),
             sop_instance: String::new(),
-            plane: String::new(),
+            plane: "",
             rows: None,
             columns: None,
             duplicate_of: String::new(),
@@ -256,14 +263,14 @@ impl Row {
         }
     }
 
-    fn keep(&mut self, kept: KeptSlice, measured: Option<Measurements>) {
+    fn keep(&mut self, kept: Box<KeptSlice>, measured: Option<Measurements>) {
         self.verdict = "kept";
         self.array_score = Some(kept.array_score);
         if let Some(measured) = measured {
             self.electrode_px = Some(measured.electrode_px as u64);
             self.area_mm2 = measured.area_mm2;
             self.extent_mm = measured.extent_mm;
-            self.array = measured.array;
+            self.array = measured.array.map(Box::new);
             self.uncertainty = measured.uncertainty;
         }
         self.kept = Some(kept);
@@ -286,17 +293,17 @@ pub(crate) fn names(rows: &[Row]) -> SliceNames {
 fn name_stems(rows: &mut [Row]) {
     let mut stems = Stems::default();
     for row in rows.iter_mut().filter(|row| row.kept.is_some()) {
-        row.stem = stems.next(&row.patient, names::stem(&row.path));
+        row.stem = stems.next(&row.patient, std::mem::take(&mut row.stem));
     }
 }
 
 /// A duplicate points at the first file, in the order of paths, that shows the same slice: with equal pixels, or so nearly
-/// that it was only exported twice.
+/// that it was only exported twice. Blank pictures show nothing that could be the same.
 fn mark_duplicates(rows: &mut [Row]) {
     let mut first: HashMap<Digest, String> = HashMap::new();
     let mut originals: Vec<(PerceptualHash, String)> = Vec::new();
     for row in rows {
-        let Some(kept) = &row.kept else { continue };
+        let Some(kept) = row.kept.as_ref().filter(|kept| !kept.blank) else { continue };
         let hash = PerceptualHash(kept.perceptual_hash);
         if let Some(path) = first.get(&kept.pixels) {
             (row.duplicate, row.duplicate_of) = ("exact", path.clone());

@@ -116,6 +116,11 @@ impl Summary {
         }
     }
 
+    /// Whether no file failed and no annotation was refused.
+    pub(crate) fn is_good(&self) -> bool {
+        self.counts.failed == 0 && self.annotations.iter().all(|annotation| annotation.verdict != "refused")
+    }
+
     /// `summary.csv`: one row per input file.
     pub(crate) fn csv(&self, file: impl Write) -> Result<()> {
         let mut writer = csv::Writer::from_writer(file);
@@ -135,10 +140,10 @@ fn cells(row: &Row) -> Vec<String> {
         row.patient.clone(),
         row.path.clone(),
         row.verdict.to_owned(),
-        row.reason.clone(),
+        row.reason.to_string(),
         row.series.clone(),
         row.sop_instance.clone(),
-        row.plane.clone(),
+        row.plane.to_owned(),
         text(row.rows),
         text(row.columns),
         row.duplicate_of.clone(),
@@ -147,7 +152,7 @@ fn cells(row: &Row) -> Vec<String> {
         number(row.area_mm2, 3),
         row.detail.clone(),
     ];
-    cells.extend(array_cells(row.array.as_ref()));
+    cells.extend(array_cells(row.array.as_deref()));
     cells.push(number(row.uncertainty, 4));
     cells
 }
@@ -177,7 +182,7 @@ fn counts(files: &[Row]) -> Counts {
         match row.verdict {
             "kept" => counts.kept += 1,
             "failed" => counts.failed += 1,
-            _ => *counts.refused.entry(row.reason.clone()).or_default() += 1,
+            _ => *counts.refused.entry(row.reason.to_string()).or_default() += 1,
         }
         counts.duplicates += usize::from(!row.duplicate_of.is_empty());
     }

@@ -12,17 +12,39 @@ use modiolus_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
 use super::rows::Row;
+use crate::failure::Usage;
+use crate::place::FOLDER;
 
 /// How many objects are read and written at once.
 const BATCH: usize = 16;
 
+/// The folders of an output, beside the store's.
+const FOLDERS: [&str; 6] = ["slices", "images", "masks", "overlays", "segmentations", "annotations"];
+
 /// What the output folder holds and what it was made from: a second run that finds it unchanged has nothing to do.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Inventory {
-    /// The digest of everything that the output depends on.
+    /// The digest of everything that the output depends on; None where something failed, so that it is tried again.
     pub(crate) inputs: Option<Digest>,
-    /// The files, relative to the output folder, with their lengths.
-    pub(crate) files: Vec<(PathBuf, u64)>,
+    /// The files, relative to the output folder.
+    pub(crate) files: Vec<Listed>,
+}
+
+/// A file of an output.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    path: PathBuf,
+    length: u64,
+    sha256: Digest,
+}
+
+impl Listed {
+    /// A file with the bytes that it should have.
+    fn is_intact(&self, output: &Path) -> bool {
+        let path = output.join(&self.path);
+        fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() == self.length)
+            && File::open(path).and_then(Digest::of_reader).is_ok_and(|digest| digest == self.sha256)
+    }
 }
 
 impl Inventory {
@@ -33,17 +55,14 @@ impl Inventory {
 
     /// Whether the output is whole and was made from these inputs.
     pub(crate) fn is_whole(&self, output: &Path, inputs: &Digest) -> bool {
-        self.inputs.as_ref() == Some(inputs)
-            && self.files.iter().all(|(path, length)| {
-                fs::metadata(output.join(path)).is_ok_and(|found| found.len() == *length)
-            })
+        self.inputs.as_ref() == Some(inputs) && self.files.iter().all(|file| file.is_intact(output))
     }
 }
 
 /// An output folder that is being filled.
 pub(crate) struct Tree<'a> {
     output: &'a Path,
-    files: Vec<(PathBuf, u64)>,
+    files: Vec<Listed>,
 }
 
 impl<'a> Tree<'a> {
@@ -60,7 +79,7 @@ impl<'a> Tree<'a> {
         if !unchanged {
             self.replace(&full, |file| Ok(file.write_all(bytes)?))?;
         }
-        self.files.push((path, bytes.len() as u64));
+        self.files.push(Listed { path, length: bytes.len() as u64, sha256: Digest::of(bytes) });
         Ok(())
     }
 
@@ -76,7 +95,9 @@ impl<'a> Tree<'a> {
             write(&mut buffer)?;
             Ok(buffer.flush()?)
         })?;
-        self.files.push((PathBuf::from(path), length));
+        let sha256 = File::open(&full).and_then(Digest::of_reader);
+        let sha256 = sha256.with_context(|| format!("{} can't be read", full.display()))?;
+        self.files.push(Listed { path: PathBuf::from(path), length, sha256 });
         Ok(())
     }
 
@@ -121,15 +142,33 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Deletes what an earlier run left and this one doesn't have, and gives the inventory.
-    pub(crate) fn finish(self, earlier: &Inventory, inputs: Digest) -> Inventory {
-        let now: BTreeSet<&PathBuf> = self.files.iter().map(|(path, _)| path).collect();
-        for (path, _) in earlier.files.iter().filter(|(path, _)| !now.contains(path)) {
+    /// Deletes what an earlier run left and this one doesn't have, and gives the inventory; without inputs where something
+    /// failed that should be tried again.
+    pub(crate) fn finish(self, earlier: &Inventory, inputs: Option<Digest>) -> Inventory {
+        let now: BTreeSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
+        for Listed { path, .. } in earlier.files.iter().filter(|file| !now.contains(&file.path)) {
             // It may be gone already; nothing depends on it.
             let _ = fs::remove_file(self.output.join(path));
         }
-        Inventory { inputs: Some(inputs), files: self.files }
+        Inventory { inputs, files: self.files }
     }
+}
+
+/// Insists that no output would be read as a scan. An output folder that merely lies inside the scans is left out by the walk.
+pub(crate) fn check_apart(scans: &Path, output: &Path) -> Result<()> {
+    // What isn't there can't be in the way.
+    let (Ok(scans_at), Ok(output_at)) = (fs::canonicalize(scans), fs::canonicalize(output)) else {
+        return Ok(());
+    };
+    let inside = scans_at.strip_prefix(&output_at).map(|below| below.iter().next());
+    let what = match inside {
+        Ok(None) => "is the folder of the scans itself",
+        Ok(Some(first)) if first == FOLDER || FOLDERS.iter().any(|folder| first == *folder) => {
+            "is where the scans themselves were written by an earlier run"
+        }
+        _ => return Ok(()),
+    };
+    Err(Usage(format!("{} {what}: give --output another folder", output.display())).into())
 }
 
 /// Where the objects of a kept slice go.

@@ -157,6 +157,24 @@ pub async fn forget_given_up(store: &dyn ObjectStore, run: &RunId) -> Result<usi
     Ok(failed.len())
 }
 
+/// Takes back all that a run's jobs said of their end, so that whoever starts the run looks at each of them again: what is
+/// there and whole stays, all else is done again, and so is what was given up. A run that was never begun stays as it is.
+///
+/// # Errors
+/// When the store fails; doing it again goes on.
+pub async fn look_again(store: &dyn ObjectStore, run: &RunId) -> Result<()> {
+    let chunks = store.list(Bucket::Runs, &chunks_done_prefix(run)).await?;
+    let chunks = chunks.iter().filter_map(|path| path.rsplit('/').next()?.parse().ok());
+    let chunks = chunks.map(|chunk| ObjectKey::ChunkDone(run.clone(), chunk));
+    let jobs = ended_jobs(store, run).await?.into_iter();
+    let jobs = jobs.map(|(chunk, _, job)| ObjectKey::Marker(run.clone(), chunk, job));
+    // The run's own end goes first: while it is there, nothing of the run is begun.
+    for key in [ObjectKey::RunDone(run.clone())].into_iter().chain(chunks).chain(jobs) {
+        store.delete(&key).await?;
+    }
+    Ok(())
+}
+
 /// The jobs of a run that have ended, done or given up: each with its chunk and its stage.
 pub async fn ended_jobs(store: &dyn ObjectStore, run: &RunId) -> Result<Vec<(u32, StageName, JobId)>> {
     let prefix = run_markers_prefix(run);

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use modiolus_pipeline::job::ingest::ListedFile;
 use modiolus_store::escape_path;
 
+use crate::place::FOLDER;
+
 /// Deeper than any export; a deeper folder is a row that says so.
 const MAX_DEPTH: usize = 64;
 
@@ -16,7 +18,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_FILES: usize = 2_000_000;
 
 /// All files below `scans`, ordered by path. What can't be read is listed too, with the reason. `skip` (the output, if it
-/// lies inside) is left out.
+/// lies inside) is left out, and so are stores (`.modiolus`).
 pub fn walk(scans: &Path, skip: &Path) -> Result<Vec<ListedFile>> {
     let metadata = fs::metadata(scans)
         .with_context(|| format!("{} can't be read: is it the right folder?", scans.display()))?;
@@ -70,19 +72,17 @@ impl Walker<'_> {
                     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
                 self.list(&path, metadata.len(), modified, None)
             }
-            Ok(metadata) if metadata.is_dir() => {
-                if self
-                    .skip
-                    .as_ref()
-                    .is_some_and(|skip| fs::canonicalize(&path).is_ok_and(|real| real == *skip))
-                {
-                    return Ok(());
-                }
-                self.folder(path, &metadata)
-            }
+            Ok(metadata) if metadata.is_dir() && self.is_left_out(&path) => Ok(()),
+            Ok(metadata) if metadata.is_dir() => self.folder(path, &metadata),
             Ok(_) => self.unreadable(&path, "not a file but a device, pipe or socket"),
             Err(error) => self.unreadable(&path, &why(&error, "file")),
         }
+    }
+
+    /// The output, and stores of other outputs, hold copies of scans.
+    fn is_left_out(&self, folder: &Path) -> bool {
+        let is_skipped = |skip: &PathBuf| fs::canonicalize(folder).is_ok_and(|real| real == *skip);
+        folder.file_name().is_some_and(|name| name == FOLDER) || self.skip.as_ref().is_some_and(is_skipped)
     }
 
     fn unreadable(&mut self, path: &Path, why: &str) -> Result<()> {
@@ -130,6 +130,8 @@ mod tests {
         symlink(root.join("a/b/c"), root.join("linked")).unwrap();
         fs::create_dir(root.join("out")).unwrap();
         fs::write(root.join("out/index.html"), b"").unwrap();
+        fs::create_dir_all(root.join("a/earlier/.modiolus")).unwrap();
+        fs::write(root.join("a/earlier/.modiolus/I1"), b"x").unwrap();
         let files = walk(root, &root.join("out")).unwrap();
         let paths: Vec<_> = files.iter().map(|f| (f.path.as_str(), f.unreadable.is_some())).collect();
         assert_eq!(

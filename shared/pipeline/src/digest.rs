@@ -1,6 +1,7 @@
 //! SHA-256 digests: how Modiolus knows that two things are the same.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,6 +15,20 @@ impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes.as_ref()).into())
+    }
+
+    /// The digest of all that a reader gives, piece by piece.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
+        let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                length => hasher.update(&piece[..length]),
+            }
+        }
     }
 
     /// The digest of several parts; each part's length goes in, so that no two lists of parts collide by concatenation.
