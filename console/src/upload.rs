@@ -1,5 +1,6 @@
 //! A delivery comes as a zip: written to the disk as it arrives, unpacked within bounds, never held in memory.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -10,8 +11,10 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
-use zip::ZipArchive;
-use zip::read::ZipFile;
+use zip::ZipReadOptions;
+use zip::read::{Config, ZipFile, ZipFileEntry};
+use zip::result::ZipError;
+use zip::unstable::read::ZipIterable;
 
 use crate::app::random;
 use crate::failure::{Answer, Failure};
@@ -140,38 +143,29 @@ fn disk(error: io::Error) -> Failure {
 
 /// Unpacks; files are named by their place in the zip where they are refused, since their names may say whose they are.
 fn unpack(packed: &Path, target: &Path, bounds: Bounds) -> Answer<()> {
-    let mut archive = open(packed, bounds)?;
     fs::create_dir(target).map_err(disk)?;
     let mut left = bounds.unpacked;
-    for position in 0..archive.len() {
-        let mut entry =
-            archive.by_index(position).map_err(|error| unreadable(position, &error.to_string()))?;
-        let path = inside(&entry, position, bounds)?;
+    each_entry(packed, bounds, |position, path, mut entry| {
         if entry.is_dir() {
-            fs::create_dir_all(target.join(path)).map_err(disk)?;
-        } else {
-            left -= unpack_one(&mut entry, &target.join(path), position, bounds, left)?;
+            return fs::create_dir_all(target.join(path)).map_err(disk);
         }
-    }
-    Ok(())
+        left -= unpack_one(&mut entry, &target.join(path), position, bounds, left)?;
+        Ok(())
+    })
 }
 
 /// Gives each wanted file of a zip with its name, one after the other.
 pub(crate) fn each_file(
     packed: &Path,
     bounds: Bounds,
-    is_wanted: fn(&str) -> bool,
+    is_wanted: impl Fn(&str) -> bool,
     mut each: impl FnMut(String, Vec<u8>) -> anyhow::Result<()>,
 ) -> Answer<()> {
-    let mut archive = open(packed, bounds)?;
     let mut left = bounds.unpacked;
-    for position in 0..archive.len() {
-        let mut entry =
-            archive.by_index(position).map_err(|error| unreadable(position, &error.to_string()))?;
-        let path = inside(&entry, position, bounds)?;
+    each_entry(packed, bounds, |position, path, mut entry| {
         let name = path.to_string_lossy().into_owned();
         if entry.is_dir() || !is_wanted(&name) {
-            continue;
+            return Ok(());
         }
         let mut bytes = Vec::new();
         let most = left.min(LARGEST_IN_MEMORY);
@@ -183,27 +177,81 @@ pub(crate) fn each_file(
             return Err(too_large(format!("file {} of the zip has more than {most} bytes", position + 1)));
         }
         left -= bytes.len() as u64;
-        each(name, bytes)?;
+        Ok(each(name, bytes)?)
+    })
+}
+
+/// Gives what is in a zip, one after the other, each with its place and its path.
+fn each_entry(
+    packed: &Path,
+    bounds: Bounds,
+    mut each: impl FnMut(usize, PathBuf, ZipFile<'_, File>) -> Answer<()>,
+) -> Answer<()> {
+    let mut zip = open(packed, bounds)?;
+    let content = File::open(packed).map_err(disk)?;
+    let mut entries = zip.files_with_reader(content, ZipReadOptions::default()).map_err(no_zip)?;
+    let mut position = 0;
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| unreadable(position, &error.to_string()))?;
+        let path = inside(&entry.entry(), position, bounds)?;
+        each(position, path, entry)?;
+        position += 1;
     }
     Ok(())
 }
 
-/// A zip, whose files are not too many and not none.
-fn open(packed: &Path, bounds: Bounds) -> Answer<ZipArchive<File>> {
-    let no_zip =
-        |_| Failure::bad("this is no zip, or it is damaged").then("pack the folder again as a plain zip");
-    let archive = ZipArchive::new(File::open(packed).map_err(disk)?).map_err(no_zip)?;
-    if archive.len() > bounds.files {
+/// A zip whose list of files is good. The list is looked through before a file is read, and not kept: it may be as long as the zip.
+fn open(packed: &Path, bounds: Bounds) -> Answer<ZipIterable<File>> {
+    let file = File::open(packed).map_err(disk)?;
+    let length = file.metadata().map_err(disk)?.len();
+    let mut zip = ZipIterable::try_new(file, Config::default()).map_err(no_zip)?;
+    if zip.len() > bounds.files {
         return Err(too_large(format!(
             "the zip has {} files; at most {} are taken",
-            archive.len(),
+            zip.len(),
             bounds.files
         )));
     }
-    if archive.is_empty() {
+    if zip.is_empty() {
         return Err(Failure::bad("there are no files in the zip").then("pack the folder with its files"));
     }
-    Ok(archive)
+    let (mut names, mut unpacked, mut packed) = (HashSet::new(), 0u64, 0u64);
+    for (position, entry) in zip.files().map_err(no_zip)?.enumerate() {
+        let entry = entry.map_err(no_zip)?;
+        let path = inside(&entry, position, bounds)?;
+        if !entry.is_dir() && !names.insert(path) {
+            return Err(unreadable(position, "another file has its name"));
+        }
+        if entry.size() > largest(&entry, bounds) {
+            return Err(larger(position));
+        }
+        unpacked = unpacked.saturating_add(entry.size());
+        packed = packed.saturating_add(entry.compressed_size());
+    }
+    if unpacked > bounds.unpacked {
+        return Err(too_large(format!(
+            "the files of the zip have more than {} bytes together",
+            bounds.unpacked
+        )));
+    }
+    if packed > length {
+        return Err(Failure::bad("the files of the zip lie over each other").then("pack the folder again"));
+    }
+    Ok(zip)
+}
+
+#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
+fn no_zip(_: ZipError) -> Failure {
+    Failure::bad("this is no zip, or it is damaged").then("pack the folder again as a plain zip")
+}
+
+/// How many bytes a file may have that is packed in so many.
+fn largest(entry: &ZipFileEntry<'_>, bounds: Bounds) -> u64 {
+    entry.compressed_size().saturating_mul(bounds.ratio).max(RATIO_FROM_BYTES).min(bounds.unpacked)
+}
+
+fn larger(position: usize) -> Failure {
+    too_large(format!("file {} of the zip is larger than a delivery may be", position + 1))
 }
 
 fn unreadable(position: usize, why: &str) -> Failure {
@@ -212,7 +260,7 @@ fn unreadable(position: usize, why: &str) -> Failure {
 }
 
 /// The path of a file, which has to stay in the delivery's folder.
-fn inside(entry: &ZipFile<'_, File>, position: usize, bounds: Bounds) -> Answer<PathBuf> {
+fn inside(entry: &ZipFileEntry<'_>, position: usize, bounds: Bounds) -> Answer<PathBuf> {
     let refuse = |why: &str| {
         Failure::bad(format!("file {} of the zip {why}", position + 1)).then("pack the folder again")
     };
@@ -246,7 +294,7 @@ fn unpack_one(
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(taken)?;
     }
-    let most = left.min((entry.compressed_size().saturating_mul(bounds.ratio)).max(RATIO_FROM_BYTES));
+    let most = left.min(largest(&entry.entry(), bounds));
     let mut file = File::create_new(path).map_err(taken)?;
     let (mut length, mut piece) = (0, vec![0; 1 << 16]);
     loop {
@@ -260,10 +308,7 @@ fn unpack_one(
         }
         length += read as u64;
         if length > most {
-            return Err(too_large(format!(
-                "file {} of the zip is larger than a delivery may be",
-                position + 1
-            )));
+            return Err(larger(position));
         }
         file.write_all(&piece[..read]).map_err(disk)?;
     }
@@ -322,6 +367,59 @@ mod tests {
         }
         assert_eq!(times[0], times[1]);
         assert_ne!(times[1], times[2]);
+    }
+
+    /// Writes other bytes so far behind the beginning of each entry in the zip's list.
+    fn forged(mut zip: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+        let entries: Vec<usize> =
+            (0..zip.len() - 4).filter(|at| zip[*at..].starts_with(b"PK\x01\x02")).collect();
+        entries.iter().for_each(|entry| zip[entry + at..][..bytes.len()].copy_from_slice(bytes));
+        zip
+    }
+
+    /// The list of a zip with one file that says that it has so many bytes.
+    fn of_size(bytes: u64) -> Vec<u8> {
+        let local = [b"PK\x03\x04\x2d\0".as_slice(), &[0; 20], b"\x01\0\0\0aX"].concat();
+        let sizes = [1u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat();
+        let extra = [b"\x01\0\x08\0".as_slice(), &bytes.to_le_bytes()].concat();
+        let entry = [
+            b"PK\x01\x02\x2d\x03\x2d\0".as_slice(),
+            &[0; 12],
+            &sizes,
+            b"\x01\0\x0c\0",
+            &[0; 14],
+            b"a",
+            &extra,
+        ]
+        .concat();
+        let places = [u32::try_from(entry.len()).unwrap(), u32::try_from(local.len()).unwrap()]
+            .map(u32::to_le_bytes)
+            .concat();
+        let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0".as_slice(), &places, b"\0\0"].concat();
+        [local, entry, end].concat()
+    }
+
+    #[tokio::test]
+    async fn a_list_of_files_that_lies_is_refused() {
+        let (packed_size, size, attributes) = (20, 24, 38);
+        let bomb = zipped(&[("DOE", &vec![0; 3 << 20])]);
+        let link = (0o120_777_u32 << 16).to_le_bytes();
+        let two = zipped(&[("DOE1", b"x"), ("DOE2", b"y")]);
+        for (zip, why) in [
+            (forged(bomb, size, &7u32.to_le_bytes()), "file 1 of the zip"),
+            (forged(zipped(&[("DOE", b"x")]), size, &(3u32 << 30).to_le_bytes()), "larger than"),
+            (of_size(1 << 40), "larger than"),
+            (forged(two.clone(), packed_size, &(1u32 << 30).to_le_bytes()), "over each other"),
+            (forged(zipped(&[("DOE", b"/etc/passwd")]), attributes, &link), "a link"),
+            (forged(two, 46, b"DOE1"), "another file has its name"),
+        ] {
+            let said = received(zip).await.err().unwrap_or_default();
+            assert!(said.contains(why) && !said.contains("DOE"), "{why}: {said}");
+        }
+        assert!(
+            received(of_size(1)).await.is_err_and(|said| said.contains("file 1 of the zip can't be read")),
+            "its sum is wrong"
+        );
     }
 
     #[tokio::test]
