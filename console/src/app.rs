@@ -9,6 +9,7 @@ use modiolus_pipeline::Digest;
 use modiolus_runtime::CancellationToken;
 use modiolus_store::ObjectStore;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 
 use crate::access::Access;
@@ -35,6 +36,8 @@ pub struct Console {
     pub(crate) bounds: Bounds,
     /// Whether those who watch are sent away.
     pub(crate) stopping: CancellationToken,
+    /// What people have begun to change, whether or not they wait for what comes of it.
+    pub(crate) deeds: TaskTracker,
     pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) access: Access,
@@ -125,6 +128,7 @@ impl Console {
             watching: Watching::default(),
             bounds: BOUNDS,
             stopping: CancellationToken::new(),
+            deeds: TaskTracker::new(),
             pages: Pages::embedded()?,
             login: Login::new(store.clone(), Arc::new(accounts), clock.clone())?,
             journal: Journal::new(store.clone(), clock.clone())?,

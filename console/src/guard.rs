@@ -47,7 +47,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
 pub(crate) async fn front(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
     let is_page = is_page(&request);
     let mut response = match is_by_name(&console, request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) if only_looks(&request) => next.run(request).await,
+        Ok(()) => to_its_end(&console, next.run(request)).await,
         Err(failure) => failure.into_response(),
     };
     if is_page && let Some(failure) = response.extensions().get::<Failure>() {
@@ -65,6 +66,17 @@ pub(crate) async fn front(State(console): State<Arc<Console>>, request: Request,
 fn is_page(request: &Request) -> bool {
     let path = request.uri().path();
     !path.starts_with("/api/") && !path.starts_with("/assets/")
+}
+
+/// Does what changes something to its end even if whoever asked has gone meanwhile: half a deed would be done, and noted nowhere.
+async fn to_its_end(console: &Console, deed: impl Future<Output = Response> + Send + 'static) -> Response {
+    let done = console.deeds.spawn(deed).await;
+    done.unwrap_or_else(|error| Failure::from(anyhow::Error::from(error)).into_response())
+}
+
+/// Whether a request changes nothing.
+fn only_looks(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// Where nobody logs in, another site could have its own name lead here (DNS rebinding): the name that was asked for tells.
@@ -195,9 +207,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// Before what changes something: lets through what one of our pages asks.
 pub(crate) async fn from_our_page(who: Who, request: Request, next: Next) -> Response {
-    let looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let brought = request.headers().get(CSRF).map(HeaderValue::as_bytes).unwrap_or_default();
-    if looks || is_same(brought, who.csrf.as_bytes()) {
+    if only_looks(&request) || is_same(brought, who.csrf.as_bytes()) {
         return next.run(request).await;
     }
     let failure = Failure::new(StatusCode::FORBIDDEN, "the header X-CSRF is missing or old");

@@ -95,8 +95,15 @@ pub async fn serve(
         stopping.cancel();
     });
     let proposals = tokio::spawn(proposals::keep_up(console.clone(), stop));
+    let answered = async {
+        let ended = server.into_future().await;
+        // Those who asked for them may have gone.
+        console.deeds.close();
+        console.deeds.wait().await;
+        ended
+    };
     let served = tokio::select! {
-        ended = server.into_future() => ended.context("the server failed"),
+        ended = answered => ended.context("the server failed"),
         () = keep_house(&console) => Ok(()),
         () = async { over.cancelled().await; sleep(GRACE).await } => Ok(()),
     };

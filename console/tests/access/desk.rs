@@ -21,6 +21,7 @@ use modiolus_pipeline::{Bucket, Digest, Fetched, ModelVersion, ObjectKey, Plane,
 use modiolus_store::{MemoryStore, ObjectStore};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
 /// When the tests begin, in seconds since 1970: 2026-11-23 at 08:00.
@@ -29,8 +30,14 @@ pub(crate) const START: i64 = 1_795_420_800;
 /// A password that is good enough.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// Nobody works here.
-struct Idle;
+/// Nobody works here. Only a training is started, as soon as somebody lets that go on.
+#[derive(Default)]
+pub(crate) struct Idle {
+    /// A training was asked for.
+    pub(crate) asked: Notify,
+    /// It may start.
+    pub(crate) go_on: Notify,
+}
 
 #[async_trait]
 impl Works for Idle {
@@ -67,7 +74,9 @@ impl Works for Idle {
     }
 
     async fn retrain(&self, _: Course, _: String) -> Result<TrainingId> {
-        bail!("nobody works here")
+        self.asked.notify_one();
+        self.go_on.notified().await;
+        Ok("t-1".parse()?)
     }
 
     fn retrains_after(&self) -> Option<usize> {
@@ -82,6 +91,7 @@ impl Works for Idle {
 /// A console.
 pub(crate) struct Desk {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) works: Arc<Idle>,
     /// The accounts as another process sees them.
     pub(crate) accounts: Accounts,
     router: Router,
@@ -98,11 +108,13 @@ impl Desk {
         let (store, hands) = (Arc::new(MemoryStore::new()), Arc::new(AtomicI64::new(START)));
         let shown = hands.clone();
         let clock = Clock::showing(move || shown.load(Ordering::SeqCst));
-        let console = Console::at(clock.clone(), store.clone(), Arc::new(Idle), access).unwrap();
+        let works = Arc::new(Idle::default());
+        let console = Console::at(clock.clone(), store.clone(), works.clone(), access).unwrap();
         Self {
             accounts: Accounts::new(store.clone(), clock),
             router: router(Arc::new(console)),
             store,
+            works,
             hands,
         }
     }

@@ -3,6 +3,7 @@
 mod audit;
 mod desk;
 mod hostile;
+mod leaving;
 mod login;
 mod passwords;
 mod proxy;
