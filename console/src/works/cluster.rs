@@ -13,13 +13,15 @@ use modiolus_broker::Broker;
 use modiolus_operations::chunks;
 use modiolus_operations::dead::{self, Fate};
 use modiolus_operations::labelled::Labels;
+use modiolus_operations::objects;
 use modiolus_operations::retraining::{Base, Retraining, When, newest};
 use modiolus_operations::start::{Ready, start};
 use modiolus_operations::upload::{foreseen, upload};
 use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::job::{SliceRef, Wanted};
-use modiolus_pipeline::{Digest, Message, ModelVersion, Plan, Plane, RunId, TrainingId};
+use modiolus_pipeline::join::RunManifest;
+use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, Plane, RunId, TrainingId};
 use modiolus_runtime::{CancellationToken, Joins, Notice};
 use modiolus_store::ObjectStore;
 use tokio::sync::{Notify, Semaphore};
@@ -67,6 +69,19 @@ struct Inner {
     late: Notify,
     retraining: Retraining,
     heard: Mutex<HashMap<RunId, Heard>>,
+    /// The deliveries that are not in the store yet, by their runs.
+    sending: Mutex<HashMap<RunId, Sending>>,
+}
+
+/// A delivery that is sent.
+#[derive(Clone)]
+struct Sending {
+    folder: PathBuf,
+    manifest: RunManifest,
+    /// Has it end before its end.
+    cancel: CancellationToken,
+    /// Cancelled when nobody works on it any more.
+    let_go: CancellationToken,
 }
 
 impl Cluster {
@@ -85,8 +100,9 @@ impl Cluster {
         let said = || format!("{} can't be made: console.deliveries names another", deliveries.display());
         fs::create_dir_all(deliveries).with_context(said)?;
         let (turn, late) = (Semaphore::new(1), Notify::new());
-        let (retraining, heard) = (Retraining::new(store.clone()), Mutex::default());
-        let inner = Inner { store, broker, joins, shipped, stop, turn, late, retraining, heard };
+        let (retraining, heard, sending) =
+            (Retraining::new(store.clone()), Mutex::default(), Mutex::default());
+        let inner = Inner { store, broker, joins, shipped, stop, turn, late, retraining, heard, sending };
         Ok(Self { inner: Arc::new(inner), deliveries: deliveries.to_owned(), looking: None })
     }
 
@@ -105,7 +121,8 @@ impl Cluster {
         let interrupted = delivery::interrupted(&self.deliveries)?;
         let count = interrupted.len();
         for (folder, wanted) in interrupted {
-            self.spawn(folder, wanted);
+            let inner = self.inner.clone();
+            tokio::spawn(async move { inner.take_up(folder, wanted).await });
         }
         let (inner, listening) = (self.inner.clone(), self.inner.clone());
         tokio::spawn(async move { inner.catch_up().await });
@@ -115,17 +132,6 @@ impl Cluster {
             tokio::spawn(async move { inner.keep_looking(looking).await });
         }
         Ok(count)
-    }
-
-    fn spawn(&self, folder: PathBuf, wanted: Wanted) {
-        let inner = self.inner.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                // What is in the store by then is not sent again.
-                () = inner.stop.cancelled() => {}
-                () = inner.deliver(&folder, &wanted) => {}
-            }
-        });
     }
 }
 
@@ -138,15 +144,16 @@ impl Works for Cluster {
     async fn start(&self, folder: &Path, plane: Plane) -> Result<RunId> {
         let model = Base::current(&*self.inner.store, self.inner.shipped).await?.version;
         let wanted = Wanted { plane, model: Some(model) };
-        let files = foreseen(&folder.join(SCANS), delivery::walked(folder).await?).await?;
-        let ready = Ready::new(files, wanted.clone(), Delivery::Uploaded, None);
+        let ready = ready(folder, &wanted).await?;
         ready.note(&*self.inner.store).await?;
         delivery::want(folder, &wanted)?;
-        self.spawn(folder.to_owned(), wanted);
-        Ok(ready.run)
+        let run = ready.run.clone();
+        self.inner.send(folder.to_owned(), wanted, ready);
+        Ok(run)
     }
 
     async fn cancel(&self, run: &RunId) -> Result<()> {
+        self.inner.stop_sending(run).await?;
         cancelled(self.inner.joins.cancel(run).await?)
     }
 
@@ -198,7 +205,72 @@ impl Works for Cluster {
     }
 }
 
+/// The run of a delivery, as it will be once the delivery is in the store.
+async fn ready(folder: &Path, wanted: &Wanted) -> Result<Ready> {
+    let files = foreseen(&folder.join(SCANS), delivery::walked(folder).await?).await?;
+    Ok(Ready::new(files, wanted.clone(), Delivery::Uploaded, None))
+}
+
 impl Inner {
+    /// Goes on with a delivery that was interrupted.
+    async fn take_up(self: Arc<Self>, folder: PathBuf, wanted: Wanted) {
+        loop {
+            match ready(&folder, &wanted).await {
+                Ok(ready) => return self.send(folder, wanted, ready),
+                Err(error) => {
+                    tracing::warn!("a delivery can't be read now; trying again in {PAUSE:?}: {error:#}")
+                }
+            }
+            tokio::select! { () = self.stop.cancelled() => return, () = sleep(PAUSE) => {} }
+        }
+    }
+
+    /// Has a delivery sent. The same one that comes again meanwhile is removed.
+    fn send(self: &Arc<Self>, folder: PathBuf, wanted: Wanted, Ready { run, manifest, .. }: Ready) {
+        let (cancel, let_go) = (CancellationToken::new(), CancellationToken::new());
+        let sending =
+            Sending { folder: folder.clone(), manifest, cancel: cancel.clone(), let_go: let_go.clone() };
+        let mut all = self.lock_sending();
+        if all.contains_key(&run) {
+            return delivery::remove(&folder);
+        }
+        all.insert(run.clone(), sending);
+        let (inner, let_go) = (self.clone(), let_go.drop_guard());
+        tokio::spawn(async move {
+            let _let_go = let_go;
+            tokio::select! {
+                // What is in the store by then is not sent again.
+                () = inner.stop.cancelled() => {}
+                () = cancel.cancelled() => {}
+                () = inner.deliver(&folder, &wanted) => {
+                    inner.lock_sending().remove(&run);
+                }
+            }
+        });
+    }
+
+    /// Ends the sending of a run's delivery, if it is under way, and removes the delivery. Afterwards there is such a run, so that it
+    /// can be cancelled as if it had begun.
+    async fn stop_sending(&self, run: &RunId) -> Result<()> {
+        let sending = self.lock_sending().get(run).cloned();
+        let Some(Sending { folder, manifest, cancel, let_go }) = sending else { return Ok(()) };
+        cancel.cancel();
+        let_go.cancelled().await;
+        let key = ObjectKey::Run(run.clone());
+        if objects::json_if_there::<RunManifest>(&*self.store, key.clone()).await?.is_none() {
+            self.store.put(key, serde_json::to_vec(&manifest)?.into()).await?;
+        }
+        if folder.exists() {
+            delivery::remove(&folder);
+        }
+        self.lock_sending().remove(run);
+        Ok(())
+    }
+
+    fn lock_sending(&self) -> MutexGuard<'_, HashMap<RunId, Sending>> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends a delivery and starts its run, however often that takes.
     async fn deliver(&self, folder: &Path, wanted: &Wanted) {
         let Ok(_turn) = self.turn.acquire().await else { return };

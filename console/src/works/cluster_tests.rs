@@ -1,6 +1,7 @@
 use modiolus_broker::InProcess;
 use modiolus_imaging::{Grid, png};
 use modiolus_operations::annotations;
+use modiolus_operations::runs::{RunState, State};
 use modiolus_pipeline::key::{SCANS_PREFIX, SUBMISSIONS_PREFIX};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Bucket, Envelope, ObjectKey, StageName};
@@ -86,6 +87,45 @@ async fn a_delivery_that_was_interrupted_is_sent_after_the_next_start_and_half_a
     let run = site.next(StageName::Ingest).await.scope.run;
     assert!(site.store.length(&ObjectKey::Submission(run)).await.unwrap().is_some());
     assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 1);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_not_sent_yet_can_be_cancelled_and_dropped_again_goes_on() {
+    let site = Site::new();
+    let (cluster, folder) = (site.cluster(), site.delivery("july"));
+    let turn = cluster.inner.turn.acquire().await.unwrap();
+    let run = cluster.start(&folder, Plane::CORONAL).await.unwrap();
+    timeout(DEADLINE, cluster.cancel(&run)).await.expect("an answer in time").unwrap();
+    assert!(!folder.exists(), "its files have identity inside");
+    let state = RunState::read(&*site.store, &run).await.unwrap().unwrap();
+    assert_eq!((state.state, state.chunks_done), (State::Cancelled, 0));
+    drop(turn);
+    assert_eq!(site.broker.waiting(Queue::Work(StageName::Ingest)), 0);
+    assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 0, "nothing was sent");
+    timeout(DEADLINE, cluster.cancel(&run)).await.unwrap().unwrap();
+
+    // The same files, in a folder of another name.
+    let again = site.deliveries.path().join("again");
+    site.delivery("july");
+    fs::rename(site.deliveries.path().join("july"), &again).unwrap();
+    assert_eq!(cluster.start(&again, Plane::CORONAL).await.unwrap(), run);
+    assert_eq!(site.next(StageName::Ingest).await.scope.run, run);
+    let state = RunState::read(&*site.store, &run).await.unwrap().unwrap();
+    assert_eq!(state.state, State::Running);
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_again_while_it_is_sent_is_sent_once() {
+    let site = Site::new();
+    let cluster = site.cluster();
+    let turn = cluster.inner.turn.acquire().await.unwrap();
+    let first = site.deliveries.path().join("first");
+    let run = cluster.start(&site.delivery("july"), Plane::CORONAL).await.unwrap();
+    fs::rename(site.deliveries.path().join("july"), &first).unwrap();
+    let second = site.delivery("july");
+    assert_eq!(cluster.start(&second, Plane::CORONAL).await.unwrap(), run);
+    assert!(!second.exists());
+    drop(turn);
 }
 
 #[tokio::test]
