@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result};
 use modiolus_operations::objects;
@@ -11,6 +11,7 @@ use modiolus_pipeline::{Bucket, Digest, ObjectKey, PatientKey, Revision, Revisio
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedMutexGuard;
 
 /// A slice, by whom it belongs to.
 pub type Which = (PatientKey, SliceId);
@@ -59,12 +60,29 @@ pub struct Notes {
     store: Arc<dyn ObjectStore>,
     revisions: Known<Revision>,
     triage: Known<Triage>,
+    turns: Mutex<HashMap<Which, Weak<Turn>>>,
 }
+
+/// Whoever holds it is the only one in this process who says something of a slice.
+type Turn = tokio::sync::Mutex<()>;
 
 impl Notes {
     /// The notes of this store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, revisions: Mutex::default(), triage: Mutex::default() }
+        Self { store, revisions: Mutex::default(), triage: Mutex::default(), turns: Mutex::default() }
+    }
+
+    /// Waits until nobody else is about to say something of this slice; nobody is while the value is kept. Whoever first looks what
+    /// the newest note is and then appends one holds it from before the look.
+    pub async fn turn(&self, of: &Which) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.get(of).and_then(Weak::upgrade).unwrap_or_default();
+            turns.insert(of.clone(), Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
     }
 
     /// All notes of a slice, the newest last.
@@ -150,6 +168,20 @@ mod tests {
 
     fn said(answer: Option<Clarity>) -> Triage {
         Triage { by: "ada".into(), at: 7, answer }
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_says_something_of_a_slice_and_does_not_wait_for_those_at_another() {
+        let notes = Notes::new(Arc::new(MemoryStore::new()));
+        let turn = notes.turn(&which("s-1")).await;
+        drop(notes.turn(&which("s-2")).await);
+        let again = which("s-1");
+        let mut waits = std::pin::pin!(notes.turn(&again));
+        assert!(futures::poll!(&mut waits).is_pending());
+        drop(turn);
+        drop(waits.await);
+        drop(notes.turn(&which("s-3")).await);
+        assert_eq!(notes.turns.lock().unwrap().len(), 1, "slices at which nobody is are forgotten");
     }
 
     #[tokio::test]

@@ -19,7 +19,9 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{annotations, audit, exchange, models, pictures, runs, session, slices, trainings, work};
+use crate::api::{
+    annotations, audit, exchange, import, models, pictures, runs, session, slices, trainings, work,
+};
 use crate::app::{Console, Role, Who};
 use crate::audit::GATHER;
 use crate::guard::{at_least, from_our_page, front, known};
@@ -220,7 +222,7 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(exchange::masks))
         .routes(routes!(exchange::labelme_files))
         .routes(routes!(exchange::dataset))
-        .routes(routes!(exchange::import))
+        .routes(routes!(import::import))
         .route_layer(from_fn(annotators));
     let operators = OpenApiRouter::new()
         .routes(routes!(runs::start))

@@ -107,6 +107,12 @@ fn a_saved_mask_is_the_seen_mask_and_nobody_overwrites_anybody() {
     let (status, saved) = post("?seconds=12", &png_bytes);
     assert_eq!(status, 201, "{saved}");
     let first = saved["revision"].as_str().unwrap().to_owned();
+    let (status, again) = post("?seconds=13", &png_bytes);
+    assert_eq!(
+        (status, &again["revision"]),
+        (201, &saved["revision"]),
+        "sent again, since its answer was lost"
+    );
     let kept = console.bytes(&format!("{of}/revisions/{first}/mask.png"));
     assert_eq!(png::decode_mask(&kept).unwrap(), mask);
 

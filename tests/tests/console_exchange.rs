@@ -92,6 +92,70 @@ fn masks_go_out_under_the_names_by_which_they_come_in_again() {
 }
 
 #[test]
+fn what_went_out_before_somebody_drew_does_not_come_in_over_it() {
+    let reviewed = Reviewed::new();
+    let run = reviewed.run["run"].as_str().unwrap();
+    let of = reviewed.slices().into_iter().find(|slice| slice["name"] == "I1").unwrap();
+    let text = |name: &str| of[name].as_str().unwrap().to_owned();
+    let (patient, slice) = (text("patient"), text("slice"));
+    let revisions = format!("slices/{patient}/{slice}/revisions");
+    let mut out = zip(&reviewed.console, &format!("runs/{run}/masks.zip"));
+    let table = file(&mut out, "masks.csv");
+    let labelme =
+        file(&mut zip(&reviewed.console, &format!("runs/{run}/labelme.zip")), &format!("{patient}_I1.json"));
+
+    let (_, newer) = drawn(SIDE.into(), 20);
+    let (status, saved) =
+        reviewed.console.send("POST", &format!("{revisions}?state=accepted"), "image/png", &newer);
+    assert_eq!(status, 201, "{saved}");
+    let (stale, fresh) = (drawn(SIDE.into(), 40).1, drawn(SIDE.into(), 30).1);
+    let (png_name, json_name) = (format!("masks/{patient}/I1.png"), format!("{patient}_I1.json"));
+    let labelled = vec![(json_name.as_str(), labelme)];
+    let as_png = |table: &[u8], mask: &[u8]| {
+        vec![("masks/masks.csv", table.to_vec()), (png_name.as_str(), mask.to_vec())]
+    };
+    for files in [labelled.clone(), as_png(&table, &stale)] {
+        let imported = import(&reviewed, run, files);
+        assert_eq!((&imported["accepted"], &imported["refused"]), (&json!(0), &json!(1)), "{imported}");
+        let why = imported["files"][0]["refused"].as_str().unwrap();
+        assert!(why.contains("ada has drawn on this slice since"), "{why}");
+    }
+    assert_eq!(reviewed.console.json(&revisions).as_array().unwrap().len(), 1, "what ada drew is the newest");
+
+    let table = file(&mut zip(&reviewed.console, &format!("runs/{run}/masks.zip")), "masks.csv");
+    assert_eq!(import(&reviewed, run, as_png(&table, &fresh))["accepted"], 1, "exported since");
+    assert_eq!(
+        import(&reviewed, run, as_png(&table, &stale))["accepted"],
+        1,
+        "changed again, and imported again"
+    );
+    let path = format!("runs/{run}/annotations?force=true");
+    let (_, forced) = reviewed.console.send("POST", &path, "application/zip", &zipped(labelled));
+    assert_eq!(forced["accepted"], 1, "{forced}");
+    assert_eq!(reviewed.console.json(&revisions).as_array().unwrap().len(), 4, "all of them are there");
+}
+
+#[test]
+fn of_a_zip_that_is_damaged_in_the_middle_nothing_is_taken() {
+    let reviewed = Reviewed::new();
+    let run = reviewed.run["run"].as_str().unwrap();
+    let patient = reviewed.slices()[0]["patient"].as_str().unwrap().to_owned();
+    let (first, second) = (format!("{patient}/I1.png"), format!("{patient}/I2.png"));
+    let (_, mask) = drawn(SIDE.into(), 20);
+    let mut damaged = zipped([(first.as_str(), mask), (second.as_str(), vec![])]);
+    let list = damaged.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap();
+    // What the last file adds up to.
+    damaged[list + 16] ^= 1;
+    let path = format!("runs/{run}/annotations");
+    let (status, said) = reviewed.console.send("POST", &path, "application/zip", &damaged);
+    assert!(status == 400 && said["error"].as_str().unwrap().contains("file 2"), "{status} {said}");
+    assert!(
+        reviewed.slices().iter().all(|slice| slice["annotation"].is_null()),
+        "the first is not taken either"
+    );
+}
+
+#[test]
 fn a_dataset_is_pictures_masks_and_who_is_held_out() {
     let reviewed = Reviewed::new();
     let run = reviewed.run["run"].as_str().unwrap();

@@ -161,6 +161,9 @@ pub(crate) struct Import {
     /// Who drew them; it names no patient
     #[arg(long, value_name = "NAME", default_value = "import")]
     pub(crate) by: String,
+    /// Import also what the review page gave out before somebody else drew on its slice
+    #[arg(long)]
+    pub(crate) force: bool,
     /// PATIENT is the PatientID, as in an output with --keep-patient-ids
     #[arg(long)]
     pub(crate) keep_patient_ids: bool,

@@ -1,7 +1,7 @@
 //! `modiolus annotations import`: masks that people drew elsewhere become the newest of their slices.
 
 use anyhow::{Result, bail};
-use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
+use modiolus_operations::annotations::{self, NamedSlice, Origin, SliceNames};
 use modiolus_operations::chunks;
 use modiolus_operations::start::start;
 use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
@@ -52,7 +52,7 @@ pub(crate) async fn import(options: &Import) -> Result<()> {
     let found = names.find_all(&files.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>());
     for ((file, path), slice) in files.iter().zip(found) {
         let bytes = annotations::read(path).map_err(|error| format!("{error:#}"));
-        rows.push(take_in(&*cluster.store, slice, file.clone(), bytes, &options.by).await?);
+        rows.push(take_in(&*cluster.store, slice, file.clone(), bytes, options).await?);
     }
     let first: Vec<Message> = rows.iter().filter_map(|row| row.job.as_ref()).map(Message::new).collect();
     let run = match first.is_empty() {
@@ -83,16 +83,22 @@ async fn take_in(
     slice: Result<&NamedSlice, String>,
     file: String,
     bytes: Result<Vec<u8>, String>,
-    by: &str,
+    Import { by, force, .. }: &Import,
 ) -> Result<Row> {
     let NamedSlice { name, slice, size } = match slice {
         Ok(named) => named,
         Err(why) => return Ok(Row::refused(file, String::new(), why)),
     };
+    let origin = bytes.as_ref().ok().filter(|_| !force).and_then(|bytes| Origin::of_labelme(bytes));
     let mask = match bytes.and_then(|bytes| annotations::mask(&bytes, *size)) {
         Ok(mask) => mask,
         Err(why) => return Ok(Row::refused(file, name.clone(), why)),
     };
+    if let Some(origin) = origin
+        && let Some(why) = annotations::moved_on(store, slice, &mask, &origin, by).await?
+    {
+        return Ok(Row::refused(file, name.clone(), why));
+    }
     let job = Some(annotations::keep(store, slice, mask, by).await?);
     Ok(Row { file, slice: name.clone(), verdict: "waiting", why: String::new(), job })
 }

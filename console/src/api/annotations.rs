@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use modiolus_imaging::{Mask, annotation as labelme, png};
+use modiolus_imaging::{Mask, png};
 use modiolus_operations::objects;
 use modiolus_operations::start::now;
 use modiolus_pipeline::job::SliceRef;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
+use super::exchange::labelme_of;
 use super::pictures::{FOR_EVER, away, instance};
 use super::slices::{find, is_there};
 use crate::app::{Console, Who};
@@ -126,26 +127,59 @@ pub(crate) async fn add(
 ) -> Answer<(StatusCode, Json<Saved>)> {
     is_there(&app, &which).await?;
     let state = new.state.unwrap_or(RevisionState::Draft);
-    let newest = app.notes.all::<Revision>(&which).await?.pop();
-    if let Some((id, revision)) = newest.filter(|(id, _)| new.parent.as_ref() != Some(id))
-        && !new.force.unwrap_or(false)
-    {
-        let other = Other { revision: id, by: revision.by.clone(), at: revision.at };
-        return Ok((
-            StatusCode::CONFLICT,
-            Json(Saved { revision: None, conflict: Some(other), not_learned: None }),
-        ));
-    }
-    let mask = keep_mask(&app, &which, body, state).await?;
-    let (parent, seconds) = (new.parent, new.seconds.unwrap_or(0));
-    let revision = Revision { parent, by: who.name, at: now(), proposal: new.proposal, seconds, state, mask };
-    let id = app.notes.append(&which, &revision).await?;
+    let mask = read_mask(&app, &which, body, state).await?;
+    let revision = Revision {
+        parent: new.parent,
+        by: who.name,
+        at: now(),
+        proposal: new.proposal,
+        seconds: new.seconds.unwrap_or(0),
+        state,
+        mask: Digest::of(&mask),
+        imported: false,
+    };
+    let id = match keep(&app, &which, &revision, mask, new.force.unwrap_or(false)).await? {
+        Ok(id) => id,
+        Err(other) => {
+            let saved = Saved { revision: None, conflict: Some(other), not_learned: None };
+            return Ok((StatusCode::CONFLICT, Json(saved)));
+        }
+    };
     let not_learned = match state.is_final() {
-        true => learn_from(&app, &which, mask).await,
+        true => learn_from(&app, &which, revision.mask).await,
         false => None,
     };
     let conflict = beside(&app, &which, &id, &revision).await?;
     Ok((StatusCode::CREATED, Json(Saved { revision: Some(id), conflict, not_learned })))
+}
+
+/// Keeps a revision; where it isn't made from the newest, unless `force` is set, what somebody else has made.
+async fn keep(
+    app: &Console,
+    which: &Which,
+    revision: &Revision,
+    mask: Bytes,
+    force: bool,
+) -> Answer<Result<RevisionId, Other>> {
+    // Nobody adds a revision between the look and this one.
+    let _turn = app.notes.turn(which).await;
+    let newest = app.notes.all::<Revision>(which).await?.pop();
+    if let Some((id, newest)) = newest.filter(|(id, _)| revision.parent.as_ref() != Some(id)) {
+        if is_the_same(&newest, revision) {
+            // Its answer was lost on the way, so it was sent again.
+            return Ok(Ok(id));
+        }
+        if !force {
+            return Ok(Err(Other { revision: id, by: newest.by.clone(), at: newest.at }));
+        }
+    }
+    app.store.put(ObjectKey::Annotation(revision.mask), mask).await?;
+    Ok(Ok(app.notes.append(which, revision).await?))
+}
+
+/// Whether two revisions differ in nothing but their times.
+fn is_the_same(one: &Revision, other: &Revision) -> bool {
+    *one == Revision { at: one.at, seconds: one.seconds, ..other.clone() }
 }
 
 /// Makes a training sample of a mask that is kept already. Why that failed: what was saved stays saved.
@@ -163,16 +197,13 @@ async fn beside(app: &Console, which: &Which, id: &RevisionId, revision: &Revisi
     Ok(others.last().map(|(revision, of)| Other { revision, by: of.by.clone(), at: of.at }))
 }
 
-async fn keep_mask(app: &Console, which: &Which, body: Body, state: RevisionState) -> Answer<Digest> {
+async fn read_mask(app: &Console, which: &Which, body: Body, state: RevisionState) -> Answer<Bytes> {
     let bytes = axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a mask has at most {MOST_BYTES} bytes"))
     })?;
     let instance = instance(app, which).await?;
     let size = (instance.attributes.rows as usize, instance.attributes.columns as usize);
-    let png = away(move || checked(&bytes, size, state)).await?;
-    let digest = Digest::of(&png);
-    app.store.put(ObjectKey::Annotation(digest), png).await?;
-    Ok(digest)
+    away(move || checked(&bytes, size, state)).await
 }
 
 /// The mask as it is kept: an indexed PNG, the same for the same pixels.
@@ -224,9 +255,6 @@ pub(crate) async fn labelme_file(
         Err(_) => slice.to_string(),
     };
     let png = mask_of(&app, patient.clone(), slice, &revision).await?;
-    let file = away(move || {
-        let mask = png::decode_mask(&png).map_err(anyhow::Error::from)?;
-        Ok(labelme::write(&mask, &format!("{patient}_{name}.png")))
-    });
+    let file = away(move || Ok(labelme_of(&png, &format!("{patient}_{name}"), &which, Some(revision))?));
     Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, FOR_EVER)], file.await?).into_response())
 }

@@ -1,137 +1,32 @@
-//! In and out: masks that were drawn elsewhere, files for labelme, a dataset to train elsewhere.
+//! Out: masks, files for labelme, a dataset to train elsewhere. What went out and was changed comes in again ([`super::import`]).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::response::Response;
 use modiolus_imaging::{annotation as labelme, png};
-use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
+use modiolus_operations::annotations::Origin;
 use modiolus_operations::dataset::BadPair;
 use modiolus_operations::objects;
 use modiolus_pipeline::job::SliceRef;
-use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
-use modiolus_pipeline::{Digest, ModelVersion, ObjectKey, PatientKey, Plan, Revision, RevisionId, RunId};
+use modiolus_pipeline::{ModelVersion, ObjectKey, PatientKey, Plan, Revision, RevisionId, RunId};
 use modiolus_store::ObjectStore;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::runtime::Handle;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::App;
-use crate::app::{Console, Who};
+use crate::app::Console;
 use crate::archive::{self, Archive};
 use crate::catalogue::{Reached, Run};
 use crate::extract::{Asked, At};
 use crate::failure::{Answer, Failure, Said};
 use crate::notes::Which;
-use crate::upload::{self, Bounds};
 
-/// How large a zip of annotations may be. A labelme file may have its picture inside.
-const BOUNDS: Bounds = Bounds { packed: 4 << 30, unpacked: 8 << 30, files: 100_000, depth: 8, ratio: 1000 };
-
-/// What became of a zip of annotations.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Imported {
-    accepted: usize,
-    refused: usize,
-    files: Vec<ImportedFile>,
-}
-
-/// What became of one of its files.
-#[derive(Serialize, ToSchema)]
-struct ImportedFile {
-    /// As the zip names it.
-    file: String,
-    /// PATIENT/NAME, where there is such a slice.
-    slice: Option<String>,
-    /// Why it was refused; null where it is the newest mask of its slice now.
-    refused: Option<String>,
-    #[serde(skip)]
-    drawn: Option<(SliceRef, Digest)>,
-}
-
-/// Takes in masks that people drew elsewhere: a zip of labelme files (JSON, of which the shapes labelled `electrode` count) and mask
-/// PNGs of their slice's size, in which 0 is background. Each belongs to the slice whose name it has: `PATIENT_NAME.json`,
-/// `PATIENT_NAME.png`, `PATIENT_NAME_mask.png` or `PATIENT/NAME.png`, in any folder; other files are passed over. It becomes the newest
-/// revision of that slice's mask, accepted, and one to learn from. At most 4 GiB, 100,000 files. For annotators.
-#[utoipa::path(post, path = "/runs/{run}/annotations", tag = "exchange", params(("run" = String, Path)),
-    request_body(content = Vec<u8>, content_type = "application/zip"),
-    responses((status = 200, body = Imported), (status = 400, body = Said), (status = 404, body = Said),
-        (status = 413, body = Said)))]
-pub(crate) async fn import(app: App, who: Who, At(run): At<RunId>, body: Body) -> Answer<Json<Imported>> {
-    let names = names(&*found(&app, &run).await?);
-    let folder = upload::receive_packed(body, app.works.deliveries(), BOUNDS).await?;
-    let (packed, store, handle) = (folder.packed(), app.store.clone(), Handle::current());
-    let mut files = super::pictures::away(move || {
-        let mut files = Vec::new();
-        upload::each_file(&packed, BOUNDS, is_annotation, |file, bytes| {
-            files.push(handle.block_on(take_in(&*store, &names, file, bytes, &who.name))?);
-            Ok(())
-        })?;
-        Ok(files)
-    })
-    .await?;
-    let drawn: Vec<_> = files.iter().filter_map(|file| file.drawn.clone()).collect();
-    if !drawn.is_empty() {
-        app.works.learn_from(drawn).await?;
-    }
-    for file in &mut files {
-        file.look(&*app.store).await?;
-    }
-    let refused = files.iter().filter(|file| file.refused.is_some()).count();
-    Ok(Json(Imported { accepted: files.len() - refused, refused, files }))
-}
-
-fn is_annotation(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    // The second are what a Mac adds to a zip.
-    (file.ends_with(".json") || file.ends_with(".png")) && !file.starts_with("._")
-}
-
-fn names(run: &Run) -> SliceNames {
-    SliceNames::new(run.slices.iter().map(|slice| {
-        let found = &slice.found;
-        let of = SliceRef { patient: found.patient.clone(), slice: found.slice.clone() };
-        (found.patient.to_string(), slice.name.clone(), of, (found.rows as usize, found.columns as usize))
-    }))
-}
-
-async fn take_in(
-    store: &dyn ObjectStore,
-    names: &SliceNames,
-    file: String,
-    bytes: Vec<u8>,
-    by: &str,
-) -> anyhow::Result<ImportedFile> {
-    let refused = |file, slice, why| ImportedFile { file, slice, refused: Some(why), drawn: None };
-    let NamedSlice { name, slice, size } = match names.find(&file) {
-        Ok(named) => named,
-        Err(why) => return Ok(refused(file, None, why)),
-    };
-    let mask = match annotations::mask(&bytes, *size) {
-        Ok(mask) => mask,
-        Err(why) => return Ok(refused(file, Some(name.clone()), why)),
-    };
-    let drawn = match annotations::keep(store, slice, mask, by).await? {
-        PreprocessJob::Annotation { slice, annotation } => Some((slice, annotation)),
-        PreprocessJob::Slices { .. } => None,
-    };
-    Ok(ImportedFile { file, slice: Some(name.clone()), refused: None, drawn })
-}
-
-impl ImportedFile {
-    /// What preprocess said.
-    async fn look(&mut self, store: &dyn ObjectStore) -> Answer<()> {
-        let Some((slice, annotation)) = &self.drawn else { return Ok(()) };
-        let key = ObjectKey::AnnotationVerdict(slice.patient.clone(), slice.slice.clone(), *annotation);
-        if let Some(AnnotationVerdict::Refused { why }) = objects::json_if_there(store, key).await? {
-            self.refused = Some(why);
-        }
-        Ok(())
-    }
-}
+/// Says in an export whose each mask is.
+pub(super) const TABLE: &str = "masks.csv";
 
 /// Whose.
 #[derive(Deserialize, IntoParams)]
@@ -191,7 +86,7 @@ pub(crate) async fn masks(app: App, At(run): At<RunId>, Asked(whose): Asked<Whos
             zip.add(&name, &handle.block_on(objects::bytes(&*store, source.key(&one.which)))?)?;
             writeln!(table, "{name},{}", source.row())?;
         }
-        zip.add_text("masks.csv", &table)
+        zip.add_text(TABLE, &table)
     }))
 }
 
@@ -242,10 +137,26 @@ fn add_labelme(
     let name = format!("{}_{}", one.which.0, one.name);
     zip.add(&format!("{name}.png"), &picture)?;
     if let Some(mask) = mask {
-        let file = labelme::write(&png::decode_mask(&mask)?, &format!("{name}.png"));
+        let revision = match &one.mask {
+            Some(Source::People(id, _)) => Some(id.clone()),
+            _ => None,
+        };
+        let file = labelme_of(&mask, &name, &one.which, revision)?;
         zip.add_text(&format!("{name}.json"), &String::from_utf8(file)?)?;
     }
     Ok(())
+}
+
+/// A mask (PNG) as labelme's file for the picture NAME.png, which says where it comes from.
+pub(crate) fn labelme_of(
+    mask: &[u8],
+    name: &str,
+    (patient, slice): &Which,
+    revision: Option<RevisionId>,
+) -> anyhow::Result<Vec<u8>> {
+    let slice = SliceRef { patient: patient.clone(), slice: slice.clone() };
+    let origin = Origin { slice, revision }.to_json()?;
+    Ok(labelme::write_from(&png::decode_mask(mask)?, &format!("{name}.png"), Some(&origin)))
 }
 
 /// What people have accepted so far, as a zip to train elsewhere: `images/NAME.png`, `masks/NAME.png` of the same size with the values 0
@@ -276,7 +187,7 @@ pub(crate) async fn dataset(app: App) -> Answer<Response> {
     }))
 }
 
-async fn found(app: &Console, run: &RunId) -> Answer<Arc<Run>> {
+pub(super) async fn found(app: &Console, run: &RunId) -> Answer<Arc<Run>> {
     app.catalogue.run(run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))
 }
 

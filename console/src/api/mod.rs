@@ -4,6 +4,7 @@ pub(crate) mod annotations;
 pub(crate) mod audit;
 pub(crate) mod comparison;
 pub(crate) mod exchange;
+pub(crate) mod import;
 pub(crate) mod live;
 pub(crate) mod models;
 pub(crate) mod pictures;

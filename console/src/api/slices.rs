@@ -342,6 +342,7 @@ pub(crate) async fn triage(
     crate::extract::Told(said): crate::extract::Told<Answered>,
 ) -> Answer<StatusCode> {
     is_there(&app, &which).await?;
+    let _turn = app.notes.turn(&which).await;
     app.notes.append(&which, &Triage { by: who.name, at: now(), answer: said.answer }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

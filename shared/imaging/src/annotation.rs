@@ -10,13 +10,16 @@ use serde::Deserialize;
 use crate::grid::{GridError, MAX_SIDE, Mask};
 use crate::raster;
 
-pub use write::write;
+pub use write::{write, write_from};
 
 /// The largest annotation file, in bytes. labelme may embed the picture (`imageData`), which is skipped unread.
 pub const MAX_BYTES: usize = 64 << 20;
 
 /// The most points of all shapes of a file together.
 pub const MAX_POINTS: usize = 20_000;
+
+/// What some editors write before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a shape is drawn around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,11 +163,21 @@ pub fn parse(json: &[u8], rows: usize, columns: usize) -> Result<Annotation, Ann
     Ok(Annotation { electrode, cochlea, shapes })
 }
 
+/// Where a labelme file comes from, as [`write_from`] noted it; none where it says nothing of that.
+pub fn origin(json: &[u8]) -> Option<serde_json::Value> {
+    #[derive(Deserialize)]
+    struct Noted {
+        modiolus: Option<serde_json::Value>,
+    }
+    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
+    serde_json::from_slice::<Noted>(json).ok()?.modiolus
+}
+
 fn read(json: &[u8]) -> Result<File, AnnotationError> {
     if json.len() > MAX_BYTES {
         return Err(AnnotationError::TooLarge { limit: MAX_BYTES, what: "bytes" });
     }
-    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
     serde_json::from_slice(json).map_err(|error| {
         // serde's own words may quote the file.
         let what = match error.classify() {

@@ -11,6 +11,7 @@ use modiolus_pipeline::job::preprocess::PreprocessJob;
 use modiolus_pipeline::key::REVISIONS_PREFIX;
 use modiolus_pipeline::{Bucket, Digest, ObjectKey, Revision, RevisionId, RevisionState};
 use modiolus_store::ObjectStore;
+use serde::{Deserialize, Serialize};
 
 use crate::objects;
 use crate::start::now;
@@ -194,6 +195,7 @@ pub async fn keep(
             seconds: 0,
             state: if is_blank { RevisionState::Rejected } else { RevisionState::Accepted },
             mask: digest,
+            imported: true,
         };
         let json = serde_json::to_vec(&revision)?;
         let id = RevisionId::new(number + 1, &Digest::of(&json));
@@ -202,16 +204,84 @@ pub async fn keep(
     Ok(PreprocessJob::Annotation { slice: slice.clone(), annotation: digest })
 }
 
+/// Where a file came from that went out to be changed elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The slice.
+    #[serde(flatten)]
+    pub slice: SliceRef,
+    /// Its newest revision then; none where it had none.
+    pub revision: Option<RevisionId>,
+}
+
+impl Origin {
+    /// What a labelme file says of it.
+    pub fn of_labelme(file: &[u8]) -> Option<Self> {
+        serde_json::from_value(labelme::origin(file)?).ok()
+    }
+
+    /// As a labelme file says it.
+    ///
+    /// # Errors
+    /// Never, in practice: names always have a JSON form.
+    pub fn to_json(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+}
+
+/// Why a mask (indexed PNG) of a slice, which went out as `origin` says, must not become its newest, in words for people: it is
+/// another slice's, or somebody has drawn on the slice since. What the same person imports again replaces what they imported before.
+///
+/// # Errors
+/// When the store fails.
+pub async fn moved_on(
+    store: &dyn ObjectStore,
+    slice: &SliceRef,
+    mask: &[u8],
+    origin: &Origin,
+    by: &str,
+) -> Result<Option<String>> {
+    if origin.slice != *slice {
+        let SliceRef { patient, slice } = &origin.slice;
+        return Ok(Some(format!(
+            "it is the mask of another slice, {slice} of {patient}: has it been renamed?"
+        )));
+    }
+    let ids = revisions(store, slice).await?;
+    let since = ids.into_iter().rev().take_while(|id| Some(id) > origin.revision.as_ref());
+    for (back, id) in since.enumerate() {
+        let newer = revision(store, slice, id).await?;
+        if back == 0 && newer.mask == Digest::of(mask) {
+            return Ok(None);
+        }
+        if !(newer.imported && newer.by == by) {
+            let who = newer.by;
+            return Ok(Some(format!(
+                "{who} has drawn on this slice since the file was exported: export it again"
+            )));
+        }
+    }
+    Ok(None)
+}
+
 async fn newest_revision(
     store: &dyn ObjectStore,
     slice: &SliceRef,
 ) -> Result<Option<(RevisionId, Revision)>> {
+    let Some(id) = revisions(store, slice).await?.pop() else { return Ok(None) };
+    Ok(Some((id.clone(), revision(store, slice, id).await?)))
+}
+
+/// The revisions of a slice, the newest last.
+async fn revisions(store: &dyn ObjectStore, slice: &SliceRef) -> Result<Vec<RevisionId>> {
     let prefix = format!("{REVISIONS_PREFIX}{}/{}/", slice.patient, slice.slice);
     let paths = store.list(Bucket::Datasets, &prefix).await?;
-    let id = |path: &String| path.strip_prefix(&prefix)?.strip_suffix(".json")?.parse::<RevisionId>().ok();
-    let Some(id) = paths.iter().rev().find_map(id) else { return Ok(None) };
-    let key = ObjectKey::Revision(slice.patient.clone(), slice.slice.clone(), id.clone());
-    Ok(Some((id, objects::json(store, key).await?)))
+    let id = |path: &String| path.strip_prefix(&prefix)?.strip_suffix(".json")?.parse().ok();
+    Ok(paths.iter().filter_map(id).collect())
+}
+
+async fn revision(store: &dyn ObjectStore, of: &SliceRef, id: RevisionId) -> Result<Revision> {
+    objects::json(store, ObjectKey::Revision(of.patient.clone(), of.slice.clone(), id)).await
 }
 
 #[cfg(test)]
@@ -278,6 +348,42 @@ mod tests {
         let labelme = br#"{"shapes":[],"imageHeight":3,"imageWidth":4}"#;
         assert!(png::decode_mask(&mask(labelme, (3, 4)).unwrap()).unwrap().is_blank());
         assert!(mask(b"\xff\xd8\xff", (3, 4)).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_went_out_before_somebody_drew_anew_does_not_come_in_over_it() {
+        let store = MemoryStore::new();
+        let masks = [1, 2, 3]
+            .map(|width| png::encode_mask(&Grid::from_fn(3, 4, |_, column| column < width).unwrap()));
+        let why = async |mask: &[u8], revision: Option<RevisionId>, by: &str| {
+            let origin = Origin { slice: slice(), revision };
+            moved_on(&store, &slice(), mask, &origin, by).await.unwrap()
+        };
+        assert_eq!(why(&masks[0], None, "ada").await, None, "nobody has drawn");
+        keep(&store, &slice(), masks[0].clone(), "ada").await.unwrap();
+        let first = newest_revision(&store, &slice()).await.unwrap().unwrap().0;
+        assert_eq!(why(&masks[1], None, "ada").await, None, "she goes on with what she imported before");
+        assert_eq!(why(&masks[0], None, "bob").await, None, "the same mask");
+        assert!(why(&masks[1], None, "bob").await.unwrap().starts_with("ada has drawn"));
+        assert_eq!(why(&masks[1], Some(first.clone()), "bob").await, None, "exported since");
+        keep(&store, &slice(), masks[1].clone(), "bob").await.unwrap();
+        keep(&store, &slice(), masks[2].clone(), "ada").await.unwrap();
+        assert!(why(&masks[0], Some(first), "ada").await.unwrap().starts_with("bob has drawn"));
+        let other = SliceRef { slice: "s-2".parse().unwrap(), ..slice() };
+        let origin = Origin { slice: other, revision: None };
+        assert!(
+            moved_on(&store, &slice(), &masks[0], &origin, "ada")
+                .await
+                .unwrap()
+                .unwrap()
+                .contains("s-2 of P-1")
+        );
+        let file = labelme::write_from(
+            &Grid::filled(3, 4, true).unwrap(),
+            "a.png",
+            Some(&origin.to_json().unwrap()),
+        );
+        assert_eq!(Origin::of_labelme(&file), Some(origin));
     }
 
     #[tokio::test]

@@ -54,6 +54,7 @@ impl Studio {
             seconds: 1,
             state,
             mask: annotation,
+            imported: false,
         };
         let revision_id = RevisionId::new(number, &annotation);
         self.put(ObjectKey::Revision(patient.clone(), id.clone(), revision_id), &revision).await;

@@ -25,6 +25,9 @@ pub struct Revision {
     pub state: RevisionState,
     /// Names its mask (PNG), which is an [`ObjectKey::Annotation`](crate::ObjectKey::Annotation).
     pub mask: Digest,
+    /// Whether it came in as a file that was drawn elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 /// What a revision counts as.

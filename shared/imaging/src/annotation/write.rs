@@ -1,6 +1,7 @@
 //! A mask as a labelme file that gives the same mask back.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Kind;
 use crate::contour;
@@ -14,13 +15,16 @@ const VERSION: &str = "5.5.0";
 #[serde(rename_all = "camelCase")]
 struct File<'a> {
     version: &'static str,
-    flags: serde_json::Map<String, serde_json::Value>,
+    flags: serde_json::Map<String, Value>,
     shapes: Vec<Shape>,
     image_path: &'a str,
     /// labelme reads the picture beside the file then.
     image_data: (),
     image_height: usize,
     image_width: usize,
+    /// labelme keeps what it doesn't know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modiolus: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -30,21 +34,26 @@ struct Shape {
     group_id: (),
     description: &'static str,
     shape_type: &'static str,
-    flags: serde_json::Map<String, serde_json::Value>,
+    flags: serde_json::Map<String, Value>,
 }
 
 /// The labelme file (JSON) of a mask, whose picture lies at `image_path` beside it. Each part is a polygon around its outermost
 /// pixels; where that would fill a hole, the mask is written as rectangles, so that nothing is lost.
 pub fn write(mask: &Mask, image_path: &str) -> Vec<u8> {
+    write_from(mask, image_path, None)
+}
+
+/// The same, with a note of where it comes from, which labelme keeps and [`origin`](super::origin) reads.
+pub fn write_from(mask: &Mask, image_path: &str, origin: Option<&Value>) -> Vec<u8> {
     let polygons: Vec<Shape> = contour::outlines(mask).iter().map(|outline| polygon(outline)).collect();
-    let file = written(mask, image_path, polygons);
+    let file = written(mask, image_path, polygons, origin);
     match super::parse(&file, mask.rows(), mask.columns()) {
         Ok(back) if back.electrode == *mask => file,
-        _ => written(mask, image_path, rectangles(mask)),
+        _ => written(mask, image_path, rectangles(mask), origin),
     }
 }
 
-fn written(mask: &Mask, image_path: &str, shapes: Vec<Shape>) -> Vec<u8> {
+fn written(mask: &Mask, image_path: &str, shapes: Vec<Shape>, origin: Option<&Value>) -> Vec<u8> {
     let file = File {
         version: VERSION,
         flags: serde_json::Map::new(),
@@ -53,6 +62,7 @@ fn written(mask: &Mask, image_path: &str, shapes: Vec<Shape>) -> Vec<u8> {
         image_data: (),
         image_height: mask.rows(),
         image_width: mask.columns(),
+        modiolus: origin,
     };
     serde_json::to_vec_pretty(&file).expect("numbers and texts always have a JSON form")
 }
@@ -132,6 +142,16 @@ mod tests {
         assert_eq!(back(&disc(20)), disc(20));
         assert!(shapes(&disc(20)).iter().all(|shape| shape.kind == Kind::Rectangle));
         assert!(shapes(&Grid::filled(40, 50, false).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_file_says_where_it_comes_from_if_it_was_told() {
+        let mask = Grid::filled(4, 5, true).unwrap();
+        let from = serde_json::json!({ "slice": "s-1" });
+        let file = write_from(&mask, "a.png", Some(&from));
+        assert_eq!(super::super::origin(&file), Some(from));
+        assert_eq!(parse(&file, 4, 5).unwrap().electrode, mask);
+        assert_eq!(super::super::origin(&write(&mask, "a.png")), None);
     }
 
     proptest! {
