@@ -70,6 +70,14 @@ fn a_slice_comes_as_picture_mask_and_values_on_its_own_grid() {
         assert_eq!(image.size(), (side, side), "{picture}");
     }
     assert_eq!(png::decode_mask(&console.bytes(&format!("{of}/mask.png"))).unwrap().size(), (side, side));
+    let caching = |path: String| console.get(&format!("/api/v1/{path}")).headers()["cache-control"].clone();
+    assert_eq!(
+        caching(format!("{of}/mask.png")),
+        "no-store",
+        "another model may be the latest run's tomorrow"
+    );
+    let model = reviewed.slices()[0]["model"].as_str().unwrap().to_owned();
+    assert!(caching(format!("{of}/mask.png?model={model}")).to_str().unwrap().contains("immutable"));
     assert!(png::is_png(&console.bytes(&format!("{of}/overlay.png"))));
     let mut pixels = console.get(&format!("/api/v1/{of}/pixels"));
     let header = |name: &str| pixels.headers()[name].to_str().unwrap().to_owned();

@@ -98,6 +98,8 @@ async fn drawn(
     of: Of,
     key: fn(ModelVersion, PatientKey, SliceId) -> ObjectKey,
 ) -> Answer<Response> {
+    // The latest run's model is another one tomorrow.
+    let caching = if of.model.is_some() { FOR_EVER } else { "no-store" };
     let model = match of.model {
         Some(model) => model,
         None => {
@@ -108,7 +110,7 @@ async fn drawn(
     let missing = Failure::missing(format!("mask of {} by {model}", which.1));
     let key = key(model, which.0, which.1);
     match app.store.length(&key).await? {
-        Some(_) => Ok(picture(objects::bytes(&*app.store, key).await?)),
+        Some(_) => Ok(png_answer(objects::bytes(&*app.store, key).await?, caching)),
         None => Err(missing),
     }
 }
@@ -171,7 +173,11 @@ pub(crate) async fn away<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + S
 
 /// A PNG that never changes.
 fn picture(bytes: Bytes) -> Response {
-    ([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, FOR_EVER)], bytes).into_response()
+    png_answer(bytes, FOR_EVER)
+}
+
+fn png_answer(bytes: Bytes, caching: &'static str) -> Response {
+    ([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, caching)], bytes).into_response()
 }
 
 #[cfg(test)]
