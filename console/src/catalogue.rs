@@ -34,6 +34,7 @@ pub struct Catalogue {
     store: Arc<dyn ObjectStore>,
     runs: Mutex<HashMap<RunId, Arc<Seen>>>,
     chunks: Mutex<HashMap<(RunId, u32), Known>>,
+    submitted: Mutex<HashMap<RunId, i64>>,
 }
 
 /// A chunk as it was read when its jobs had left so many markers.
@@ -68,7 +69,7 @@ pub struct Slice {
 impl Catalogue {
     /// A catalogue of this store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, runs: Mutex::default(), chunks: Mutex::default() }
+        Self { store, runs: Mutex::default(), chunks: Mutex::default(), submitted: Mutex::default() }
     }
 
     /// All runs that were submitted, the latest first. Trainings are none.
@@ -79,14 +80,25 @@ impl Catalogue {
         let paths = self.store.list(Bucket::Incoming, SUBMISSIONS_PREFIX).await?;
         let names =
             paths.iter().filter_map(|path| path.strip_prefix(SUBMISSIONS_PREFIX)?.strip_suffix(".json"));
-        let mut runs = Vec::new();
-        for run in names.filter_map(|name| name.parse::<RunId>().ok()) {
-            let submission: Option<Submission> =
-                objects::json_if_there(&*self.store, ObjectKey::Submission(run.clone())).await?;
-            runs.push((submission.map(|submission| submission.submitted), run));
+        let runs: Vec<RunId> = names.filter_map(|name| name.parse().ok()).collect();
+        let dated: Vec<_> = runs.iter().map(|run| self.submitted(run)).collect();
+        let dates: Vec<Option<i64>> = iter(dated).buffered(AT_A_TIME).try_collect().await?;
+        let mut dated: Vec<_> = dates.into_iter().zip(runs).collect();
+        dated.sort();
+        Ok(dated.into_iter().rev().map(|(_, run)| run).collect())
+    }
+
+    /// When a run was submitted first, which never changes.
+    async fn submitted(&self, run: &RunId) -> Result<Option<i64>> {
+        let known = lock(&self.submitted).get(run).copied();
+        if known.is_some() {
+            return Ok(known);
         }
-        runs.sort();
-        Ok(runs.into_iter().rev().map(|(_, run)| run).collect())
+        let submission: Option<Submission> =
+            objects::json_if_there(&*self.store, ObjectKey::Submission(run.clone())).await?;
+        let submitted = submission.map(|submission| submission.submitted);
+        lock(&self.submitted).extend(submitted.map(|submitted| (run.clone(), submitted)));
+        Ok(submitted)
     }
 
     /// A run, `None` where there is no such run.

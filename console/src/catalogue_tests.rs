@@ -102,3 +102,14 @@ async fn many_who_watch_a_run_cost_no_more_than_one_and_only_changed_chunks_are_
         assert_eq!(store.taken().0, [1], "a job that was given up may be done again");
     }
 }
+
+#[tokio::test]
+async fn when_a_run_was_submitted_is_read_once() {
+    let store = Arc::new(Watched::default());
+    let run = begun(&store).await;
+    let catalogue = Catalogue::new(store.clone());
+    for reads in [1, 0, 0] {
+        assert_eq!(catalogue.runs().await.unwrap(), [run.clone()]);
+        assert_eq!(store.taken().1, reads);
+    }
+}
