@@ -8,6 +8,7 @@ use modiolus_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::app::random;
 use crate::works::Refused;
 
 /// What came of a request.
@@ -94,7 +95,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What failed in here, or what was refused. Errors of the store name objects without a patient's path.
+/// What failed in here, or what was refused. The reason of a failure is in the log alone.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         if let Some(Refused(why)) = error.downcast_ref() {
@@ -103,14 +104,38 @@ impl From<anyhow::Error> for Failure {
         let passes = error
             .chain()
             .any(|cause| cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_retryable));
-        tracing::error!("a request failed: {error:#}");
-        let status = if passes { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        Self::new(status, format!("{error:#}"))
+        // What failed may name folders and servers, which are nobody's business who only asks.
+        let number = random().map_or_else(|_| "-".to_owned(), |random| random[..8].to_owned());
+        tracing::error!(number, "a request failed: {error:#}");
+        let failure = match passes {
+            true => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store can't be reached now"),
+            false => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "this failed in here"),
+        };
+        failure.then(format!("whoever runs the console finds the reason in its log, under {number}"))
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         anyhow::Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_does_not_say_how_it_is_in_here() {
+        let failure = Failure::from(anyhow!("/srv/store/datasets can't be written").context("a sample"));
+        let said = failure.said().to_string();
+        assert_eq!(failure.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(said.contains("in its log, under ") && !said.contains("srv"), "{said}");
+        assert_eq!(
+            Failure::from(Refused::error("it is done already")).said().to_string(),
+            "it is done already"
+        );
     }
 }
