@@ -20,6 +20,7 @@ mod audit;
 pub mod catalogue;
 pub mod clock;
 mod cookie;
+mod describe;
 mod extract;
 mod failure;
 mod guard;

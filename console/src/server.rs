@@ -26,7 +26,7 @@ use crate::app::{Console, Role, Who};
 use crate::audit::GATHER;
 use crate::guard::{at_least, from_our_page, front, known};
 use crate::login::pages as login;
-use crate::{assets, pages, proposals};
+use crate::{assets, describe, pages, proposals};
 
 /// How long answers may take to end once the console is told to stop: an upload that takes longer is cut off.
 const GRACE: Duration = Duration::from_secs(20);
@@ -144,6 +144,7 @@ pub fn router(console: Arc<Console>) -> Router {
     let (api, mut description) = api().split_for_parts();
     let (open_api, open_description) = open_api().split_for_parts();
     description.merge(open_description);
+    describe::failures(&mut description);
     let description = Json(description);
     let known_from_our_pages = Router::new()
         .route("/", get(pages::start))

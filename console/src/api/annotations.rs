@@ -29,6 +29,7 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// A revision.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ListedRevision)]
 pub(crate) struct Listed {
     #[schema(value_type = String)]
     revision: RevisionId,
@@ -90,6 +91,7 @@ pub(crate) struct New {
 
 /// What came of a new revision.
 #[derive(Serialize, ToSchema)]
+#[schema(as = SavedRevision)]
 pub(crate) struct Saved {
     /// None where it was not kept.
     #[schema(value_type = Option<String>)]
@@ -102,6 +104,7 @@ pub(crate) struct Saved {
 
 /// A revision of somebody else.
 #[derive(Serialize, ToSchema)]
+#[schema(as = OtherRevision)]
 pub(crate) struct Other {
     #[schema(value_type = String)]
     revision: RevisionId,
@@ -187,7 +190,7 @@ async fn learn_from(app: &Console, (patient, slice): &Which, mask: Digest) -> Op
     let slice = SliceRef { patient: patient.clone(), slice: slice.clone() };
     let error = app.works.learn_from(vec![(slice, mask)]).await.err()?;
     tracing::warn!("no training sample could be made of a mask: {error:#}");
-    Some(format!("no training sample could be made of it: {error:#}"))
+    Some("no training sample could be made of it: the console's log says why".to_owned())
 }
 
 /// What somebody else has made from the same revision.

@@ -17,6 +17,7 @@ use crate::failure::{Answer, Failure, Said};
 
 /// A version in a list.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ListedModel)]
 pub(crate) struct Listed {
     #[schema(value_type = String)]
     pub(crate) version: ModelVersion,
@@ -52,6 +53,7 @@ pub(crate) async fn listed(app: &Console) -> Answer<Vec<Listed>> {
 
 /// A version in detail.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Model)]
 pub(crate) struct Whole {
     #[schema(value_type = String)]
     version: ModelVersion,

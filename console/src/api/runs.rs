@@ -90,6 +90,7 @@ pub(crate) async fn cancel(app: App, At(run): At<RunId>) -> Answer<Json<Progress
 
 /// How many jobs were given up.
 #[derive(Serialize, ToSchema)]
+#[schema(as = JobsGivenUp)]
 pub(crate) struct GivenUp {
     jobs: usize,
 }
@@ -125,6 +126,7 @@ pub(crate) struct Wanted {
 
 /// A run that was started.
 #[derive(Serialize, ToSchema)]
+#[schema(as = StartedRun)]
 pub(crate) struct Started {
     #[schema(value_type = String)]
     run: RunId,

@@ -35,6 +35,7 @@ const PRESETS: [(&str, f64, f64); 4] = [
 
 /// A slice in a list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ListedSlice)]
 pub(crate) struct Listed {
     #[schema(value_type = String)]
     pub(crate) patient: PatientKey,
@@ -87,6 +88,15 @@ pub(crate) struct Sayings {
 impl Sayings {
     pub(crate) async fn read(app: &Console) -> Answer<Self> {
         Ok(Self { triage: app.notes.newest().await?, revisions: app.notes.newest().await? })
+    }
+
+    /// What people said of one slice alone.
+    async fn of_slice(app: &Console, which: &Which) -> Answer<Self> {
+        let (triage, revision) = (app.notes.all(which).await?.pop(), app.notes.all(which).await?.pop());
+        Ok(Self {
+            triage: triage.into_iter().map(|newest| (which.clone(), newest)).collect(),
+            revisions: revision.into_iter().map(|newest| (which.clone(), newest)).collect(),
+        })
     }
 
     pub(crate) fn of(&self, run: &Run, slice: &Slice) -> Listed {
@@ -183,6 +193,7 @@ impl Through {
 
 /// A slice with all that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Slice)]
 pub(crate) struct Whole {
     #[serde(flatten)]
     pub(crate) listed: Listed,
@@ -244,7 +255,7 @@ pub(crate) async fn one(
 
 pub(crate) async fn whole(app: &Console, which: &Which, run: Option<&RunId>) -> Answer<Whole> {
     let (run, position) = find(app, which, run).await?;
-    let mut listed = Sayings::read(app).await?.of(&run, &run.slices[position]);
+    let mut listed = Sayings::of_slice(app, which).await?.of(&run, &run.slices[position]);
     listed.model = newest_proposal(app, which, listed.model).await?;
     let instance = instance(app, which).await?;
     let beside = |position: Option<usize>| {

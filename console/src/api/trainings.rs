@@ -35,6 +35,7 @@ pub(crate) struct Trainings {
 
 /// A training in a list.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedTraining)]
 pub(crate) struct Listed {
     #[schema(value_type = String)]
     training: TrainingId,
@@ -62,6 +63,7 @@ pub(crate) struct Listed {
 
 /// A training in detail.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Training)]
 pub(crate) struct Whole {
     #[serde(flatten)]
     pub(crate) listed: Listed,
@@ -171,6 +173,7 @@ pub(crate) async fn events(app: App, At(training): At<TrainingId>) -> Answer<Liv
 
 /// A training that was started.
 #[derive(Serialize, ToSchema)]
+#[schema(as = StartedTraining)]
 pub(crate) struct Started {
     #[schema(value_type = String)]
     training: TrainingId,
