@@ -108,9 +108,9 @@ mod tests {
     fn padding_is_black_and_no_part_of_the_range() {
         assert_eq!(greys(vec![100, 300, 30_000], None, false), [0, 255, 0]);
         assert_eq!(greys(vec![100, 300, 30_000], None, true), [255, 0, 0]);
-        assert_eq!(greys(vec![100, 300, 30_000], Some((200.0, 201.0)), false), [0, 255, 0]);
+        assert_eq!(greys(vec![100, 300, 30_000], Some((200.5, 201.0)), false), [0, 255, 0]);
         let many: Vec<i32> = (0..40_000).map(|i| if i % 4 == 0 { 30_000 } else { 300 }).collect();
-        let shown = greys(many, Some((200.0, 201.0)), false);
+        let shown = greys(many, Some((200.5, 201.0)), false);
         assert_eq!(shown[..4], [0, 255, 255, 255], "by the table too");
         assert_eq!(greys(vec![30_000; 3], None, false), [0; 3]);
     }
