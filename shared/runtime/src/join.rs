@@ -110,8 +110,13 @@ impl Joins {
         };
         let is_leaf = marker.followers.is_empty();
         run.note(scope.chunk, job, marker);
-        if is_leaf && self.chunk_is_done(scope, &run).await? {
-            self.run_is_done(&scope.run, &run).await?;
+        if is_leaf
+            && self.chunk_is_done(scope, &run).await?
+            && self.run_is_done(&scope.run, &run).await?.is_none()
+            && self.is_cancelled(&scope.run).await?
+        {
+            // It was in hand when its run was cancelled: of that, the last word stands.
+            self.end(&scope.run).await?;
         }
         Ok(())
     }
