@@ -7,14 +7,12 @@ use std::collections::{BTreeMap, HashSet};
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use modiolus_broker::{Broker, Letter};
-use modiolus_operations::dead::{self, HELD, SILENCE};
+use modiolus_operations::dead::{self, DeadLetters};
 use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER};
-use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Digest, Envelope, JobId, RunId, StageName};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::Cluster;
 use super::arguments::{Dead, DeadAction, Which};
@@ -118,11 +116,9 @@ async fn go_through_stage(
     action: Action,
     stage: StageName,
 ) -> Result<Vec<DeadLetter>> {
-    let mut queue = broker.consume(Queue::Dead(stage), HELD).await?;
+    let mut letters = DeadLetters::of(broker, stage);
     let (mut found, mut held, mut replayed) = (Vec::new(), Vec::new(), HashSet::new());
-    while held.len() < HELD
-        && let Ok(Some(delivery)) = timeout(SILENCE, queue.next()).await
-    {
+    while let Some(delivery) = letters.next().await? {
         let letter = DeadLetter::of(&delivery.letter, stage, action == Action::Show);
         if !which.means(&letter) {
             held.push(delivery);

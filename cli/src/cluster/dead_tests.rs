@@ -1,6 +1,7 @@
 use modiolus_broker::InProcess;
 use modiolus_pipeline::job::Wanted;
 use modiolus_pipeline::job::filter::FilterJob;
+use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Marker, Message, ObjectKey, Outcome, Plane, Scope};
 use modiolus_store::MemoryStore;
 

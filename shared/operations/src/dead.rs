@@ -1,12 +1,13 @@
 //! Dead letters: what a cluster has given up, until somebody replays or drops it.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::try_join_all;
-use modiolus_broker::{Broker, Letter};
+use modiolus_broker::{Broker, Consumer, Delivery, Letter};
 use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Envelope, Marker, ObjectKey, Outcome, RunId, Scope, StageName};
@@ -15,11 +16,11 @@ use tokio::time::timeout;
 
 use crate::objects;
 
-/// How many letters of a stage are held at once.
-pub const HELD: usize = 2000;
+/// How many letters one subscription holds at most: RabbitMQ gives out no more.
+const HELD: usize = 2000;
 
 /// How long a queue may be silent before it counts as empty.
-pub const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What becomes of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,55 @@ pub enum Fate {
     Replay,
     /// They go; their jobs stay failed.
     Drop,
+}
+
+/// The dead letters of a stage, one after another, however many there are. Those that nobody settles go back to their queue when
+/// the value is dropped.
+pub struct DeadLetters<'a> {
+    broker: &'a dyn Broker,
+    stage: StageName,
+    /// The last takes letters, the others only hold them.
+    queues: Vec<Box<dyn Consumer>>,
+    /// How many letters the last has given out.
+    given: usize,
+    /// Those that were on their way when their subscription took no more.
+    on_their_way: VecDeque<Delivery>,
+}
+
+impl<'a> DeadLetters<'a> {
+    /// Those of a stage.
+    pub fn of(broker: &'a dyn Broker, stage: StageName) -> Self {
+        Self { broker, stage, queues: Vec::new(), given: 0, on_their_way: VecDeque::new() }
+    }
+
+    /// The next; `None` where there is no other.
+    ///
+    /// # Errors
+    /// When the broker fails.
+    pub async fn next(&mut self) -> Result<Option<Delivery>> {
+        if self.queues.is_empty() || self.given == HELD {
+            self.subscribe().await?;
+        }
+        if let Some(delivery) = self.on_their_way.pop_front() {
+            return Ok(Some(delivery));
+        }
+        let Some(queue) = self.queues.last_mut() else { return Ok(None) };
+        let next = timeout(SILENCE, queue.next()).await.ok().flatten();
+        self.given += usize::from(next.is_some());
+        Ok(next)
+    }
+
+    async fn subscribe(&mut self) -> Result<()> {
+        if let Some(full) = self.queues.last_mut() {
+            full.set_prefetch(0).await?;
+            while let Some(Some(delivery)) = full.next().now_or_never() {
+                self.on_their_way.push_back(delivery);
+            }
+        }
+        self.queues.push(self.broker.consume(Queue::Dead(self.stage), HELD).await?);
+        self.given = 0;
+        Ok(())
+    }
 }
 
 /// Settles the dead letters of a run; how many jobs' they were. Those of other runs stay.
@@ -46,12 +96,10 @@ async fn settle_stage(
     fate: Fate,
     stage: StageName,
 ) -> Result<usize> {
-    let mut queue = broker.consume(Queue::Dead(stage), HELD).await?;
+    let mut letters = DeadLetters::of(broker, stage);
     // Letters go back to their queue with what holds them.
     let (mut held, mut jobs) = (Vec::new(), HashSet::new());
-    while held.len() < HELD
-        && let Ok(Some(delivery)) = timeout(SILENCE, queue.next()).await
-    {
+    while let Some(delivery) = letters.next().await? {
         match Envelope::address(&delivery.letter.body) {
             Some((scope, job)) if scope.run == *run => {
                 // It may be dead again before we are through: once is enough.
@@ -103,4 +151,34 @@ pub async fn replay(
     let mut headers = letter.headers.clone();
     headers.retain(|name, _| name != CODE_HEADER && name != CAUSE_HEADER);
     Ok(broker.publish(Queue::Work(stage), Letter { body, headers }).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_broker::InProcess;
+    use modiolus_pipeline::Message;
+    use modiolus_pipeline::job::Wanted;
+    use modiolus_pipeline::job::ingest::IngestJob;
+    use modiolus_pipeline::{Digest, Plane};
+    use modiolus_store::MemoryStore;
+
+    use super::*;
+
+    fn letter(run: &str, number: usize) -> (Queue, Letter) {
+        let wanted = Wanted { plane: Plane::CORONAL, model: None };
+        let message = Message::new(&IngestJob { listing: Digest::of(number.to_string()), wanted });
+        let scope = Scope { run: run.parse().unwrap(), chunk: 0 };
+        (Queue::Dead(message.stage), Letter::new(Envelope::new(scope, message).encode()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn letters_beyond_those_that_one_subscription_holds_are_reached_and_the_others_stay() {
+        let (store, broker) = (MemoryStore::new(), InProcess::new());
+        let many = (0..2 * HELD + 10).map(|number| letter("r-many", number));
+        broker.publish_all(many.chain([letter("r-late", 0)]).collect()).await.unwrap();
+        let late = "r-late".parse().unwrap();
+        assert_eq!(settle(&broker, &store, &late, Fate::Drop).await.unwrap(), 1);
+        assert_eq!(settle(&broker, &store, &late, Fate::Drop).await.unwrap(), 0);
+        assert_eq!(broker.waiting(Queue::Dead(StageName::Ingest)), 2 * HELD + 10);
+    }
 }
