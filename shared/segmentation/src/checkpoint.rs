@@ -224,7 +224,7 @@ impl<'a> File<'a> {
         Ok(Self { kind, metadata, tensors })
     }
 
-    /// Refuses what the plan's network has no use for, by name: whoever put it there meant something by it.
+    /// Refuses, by name, what is missing and what the plan's network has no use for: whoever put it there meant something by it.
     fn check_names(&self, groups: &[(&str, fn(&Part) -> bool)]) -> Result<(), Error> {
         let parts = parts(&self.metadata.origin.plan.network);
         let names = |(group, wanted): &(&str, fn(&Part) -> bool)| {
@@ -232,15 +232,16 @@ impl<'a> File<'a> {
             wanted.map(|part| format!("{group}.{}", part.name)).collect::<Vec<_>>()
         };
         let wanted: HashSet<String> = groups.iter().flat_map(names).collect();
-        let found = self.tensors.names().into_iter();
-        match found.filter(|name| !wanted.contains(*name)).min() {
-            None => Ok(()),
-            Some(name) => {
-                let name: String = name.chars().take(LONGEST_NAME).collect();
-                let why = format!("{name} is no part of its plan's network: another architecture");
-                Err(Error::File { what: self.kind.1, why })
-            }
-        }
+        let found: HashSet<&str> = self.tensors.names().into_iter().collect();
+        let missing = wanted.iter().map(String::as_str).filter(|name| !found.contains(name)).min();
+        let strange = found.iter().copied().filter(|name| !wanted.contains(*name)).min();
+        let (name, fault) = match (missing, strange) {
+            (None, None) => return Ok(()),
+            (Some(name), _) => (name, "is missing"),
+            (None, Some(name)) => (name, "is no part of its plan's network"),
+        };
+        let name: String = name.chars().take(LONGEST_NAME).collect();
+        Err(Error::File { what: self.kind.1, why: format!("{name} {fault}: another architecture") })
     }
 
     /// One group of numbers, of all parts of the plan's network that are wanted.
@@ -251,7 +252,7 @@ impl<'a> File<'a> {
         let mut numbers = Weights::new();
         for part in wanted {
             let name = format!("{group}.{}", part.name);
-            let missing = |_| bad(format!("{name} is missing: another architecture than its plan's"));
+            let missing = |_| bad(format!("{name} is missing: another architecture"));
             let view = self.tensors.tensor(&name).map_err(missing)?;
             if view.dtype() != Dtype::F32 || view.shape() != shape(&part) {
                 let (found, shape) = (view.shape(), shape(&part));
