@@ -66,7 +66,7 @@ impl Watched for Progress {
 
 /// A run while it works: `progress` whenever something has changed, `done` at its end, with the same JSON as `GET`.
 #[utoipa::path(get, path = "/runs/{run}/events", tag = "runs", params(("run" = String, Path)),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = Said)))]
+    responses((status = 200, content_type = "text/event-stream", body = Object), (status = 404, body = Said)))]
 pub(crate) async fn events(app: App, At(run): At<RunId>) -> Answer<Live> {
     progress(&app, &run).await?;
     let app = app.0;

@@ -161,7 +161,7 @@ impl Watched for Whole {
 
 /// A training while it goes on: `progress` whenever something has changed, `done` at its end, with the same JSON as `GET`.
 #[utoipa::path(get, path = "/trainings/{training}/events", tag = "models", params(("training" = String, Path)),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = Said)))]
+    responses((status = 200, content_type = "text/event-stream", body = Object), (status = 404, body = Said)))]
 pub(crate) async fn events(app: App, At(training): At<TrainingId>) -> Answer<Live> {
     found(&app, &training).await?;
     let app = app.0;

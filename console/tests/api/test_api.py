@@ -59,8 +59,9 @@ def test_the_api_answers_what_its_description_says(server, tmp_path):
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", file, "run", f"{server.url}/api/v1/openapi.json"]
     command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-shrink"]
     command += ["--seed", SEED, "--max-examples", REQUESTS, "--workers", 1, "--request-timeout", 60, "--warnings", "off"]
-    # No database of examples is left behind, and nothing goes through a proxy.
+    # Nothing goes through a proxy.
     environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment |= {"SCHEMATHESIS_HOOKS": "zips", "PYTHONPATH": str(pathlib.Path(__file__).parent), "PYTHONDONTWRITEBYTECODE": "1"}
     asked = subprocess.run(list(map(str, command)), cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MOST_SECONDS)
     assert asked.returncode == 0, f"{asked.stdout}\n{asked.stderr}\n{pathlib.Path(server.log).read_text()[-5000:]}"
     assert server.get("session"), "it still answers"
