@@ -23,8 +23,10 @@ export const isHopeless = ({ status }) => status >= 400 && status < 500 && ![401
 
 /** The response to a request below /api/v1; anything but success is thrown. `patience` (ms) is Infinity for long uploads. */
 export async function call(path, options = {}) {
+  const brought = token()?.content;
   let response = await attempt(path, options);
-  if (response.status === 403 && (await tokenChanged())) response = await attempt(path, options);
+  // Of several requests with the old token, one alone finds it changed.
+  if (response.status === 403 && (await renewToken()) !== brought) response = await attempt(path, options);
   if (response.ok) return response;
   throw new ApiError(response.status, await said(response));
 }
@@ -45,13 +47,12 @@ async function attempt(path, { method = "GET", body, type, patience = PATIENCE_M
   }
 }
 
-/** A server that was started again wants another token: a page that was open before asks for it. Whether it was another one. */
-export async function tokenChanged() {
+/** A server that was started again wants another token: a page that was open before asks for it. Gives the one that it has then. */
+export async function renewToken() {
   const response = await fetch(`${ROOT}session`);
   const { csrf } = response.ok ? await response.json() : {};
-  if (!csrf || csrf === token().content) return false;
-  token().content = csrf;
-  return true;
+  if (csrf) token().content = csrf;
+  return token().content;
 }
 
 async function said(response) {

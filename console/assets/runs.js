@@ -1,6 +1,6 @@
 // The page of all runs: a folder or a zip becomes a run, and the list says how far each is.
 
-import { ApiError, json, path, query, token, tokenChanged } from "./api.js";
+import { ApiError, json, path, query, renewToken, token } from "./api.js";
 import { byId, element } from "./dom.js";
 import { below } from "./dropped.js";
 import { ago } from "./words.js";
@@ -47,7 +47,7 @@ async function start(files, { signal }) {
   const reading = (part) => show(part, `Reading ${files.length.toLocaleString()} files: ${Math.round(100 * part)} %`);
   const body = isZip ? files[0].file : await zip(files, reading, signal);
   // The server may have been started again since: better asked now than answered so after gigabytes.
-  await tokenChanged();
+  await renewToken();
   signal.throwIfAborted();
   const run = await upload(body, byId("plane").value, signal);
   going = null;

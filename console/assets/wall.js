@@ -126,6 +126,8 @@ function goTo(index) {
   select(index);
 }
 
+/** Of an answer that was taken back; in sight until the next one. */
+let refused = "";
 const answers = new Answers({
   show(slice) {
     const index = slices.indexOf(slice);
@@ -133,11 +135,11 @@ const answers = new Answers({
     showCount();
   },
   tell({ open, error, isGivenUp }) {
-    byId("unsaved").hidden = !error;
     const many = open === 1 ? "1 answer is" : `${open} answers are`;
-    byId("unsaved").textContent = !error ? "" : isGivenUp
-      ? `The last answer is not saved and was taken back: ${error.message}`
-      : `${many} not saved yet. ${error.message} Leave this page open: it goes on trying.`;
+    if (isGivenUp) refused = `An answer was not saved and is taken back: ${error.message}`;
+    const waiting = open && !isGivenUp ? `${many} not saved yet. ${error.message} Leave this page open: it goes on trying.` : "";
+    byId("unsaved").textContent = [refused, waiting].filter(Boolean).join(" ");
+    byId("unsaved").hidden = !refused && !waiting;
   },
 });
 
@@ -145,6 +147,7 @@ const answers = new Answers({
 function answer(value) {
   const [slice, index] = [slices[current], current];
   if (!slice || !mayAnswer) return;
+  refused = "";
   answers.say(slice, slice, value);
   if (value && index + 1 < slices.length) goTo(index + 1);
 }
