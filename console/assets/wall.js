@@ -13,6 +13,7 @@ const mayAnswer = wall.dataset.role !== "viewer";
 const tall = wall.appendChild(element("div", { className: "tall", role: "presentation" }));
 const ANSWERS = ["clear", "no", "unsure"];
 const PER_REQUEST = 500;
+const PICTURE_AGAIN_MS = 4_000;
 
 let slices = [];
 let total = 0;
@@ -89,6 +90,8 @@ function made(index) {
   const slice = slices[index];
   const { left, top } = placeOf(places, index);
   const picture = element("img", { src: image(slice), alt: "", decoding: "async", loading: "lazy", draggable: false });
+  // A server that is away for a moment leaves no holes.
+  picture.addEventListener("error", () => setTimeout(() => { if (picture.isConnected) picture.src = image(slice); }, PICTURE_AGAIN_MS));
   const score = slice.array_score === null || slice.array_score === undefined ? "" : Number(slice.array_score).toFixed(2);
   const caption = element("span", { className: "caption" }, element("span", {}, `${slice.name} · ${slice.patient}`), element("span", {}, score));
   const tile = element("div", { className: "tile", id: `tile-${index}`, role: "option", data: { index } },
