@@ -42,10 +42,11 @@ export function showSaving(status) {
   if (state !== "saving") trouble(error ? `Your mask is not saved. ${error.message}` : warning ? `Your mask is saved, but ${warning}. Accept it again to try again.` : null, { again: Boolean(error) });
 }
 
-/** A message over the picture; null takes it away. `again`: whether there is something to try again. */
+/** A message over the picture; null takes it away. `again`: whether there is something to try again, else it is only read. */
 export function trouble(text, { again = false } = {}) {
   byId("trouble").hidden = !text;
-  document.querySelector("[data-do=try-again]").hidden = !again;
+  byId("trouble").dataset.again = String(again);
+  document.querySelector("[data-do=try-again]").textContent = again ? "Try again" : "Close";
   if (text) byId("trouble-text").textContent = text;
 }
 

@@ -55,7 +55,7 @@ export const actions = {
   "accept-next": acceptAndGoOn,
   reject: () => { desk.clear(); return desk.autosave.save("rejected"); },
   save: () => desk.autosave.save(),
-  "try-again": () => (desk.autosave?.unsaved ? desk.autosave.save() : open(wanted)),
+  "try-again": tryAgain,
   previous: () => step("previous"),
   next: () => step("next"),
   "copy-previous": () => copyFrom("previous"),
@@ -115,6 +115,12 @@ export function answer(value) {
   const { slice } = desk;
   if (!mayAnnotate || !slice || isComing) return;
   answers.say(slice, slice.details, value);
+}
+
+/** What the button of a message over the picture does. */
+function tryAgain() {
+  if (byId("trouble").dataset.again !== "true") return trouble(null);
+  return desk.autosave?.unsaved ? desk.autosave.save() : open(wanted);
 }
 
 async function acceptAndGoOn() {

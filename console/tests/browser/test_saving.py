@@ -152,6 +152,8 @@ def test_a_mask_of_another_size_is_not_copied_and_the_page_says_why(page, server
     expect(page.get_by_role("alert").filter(has_text=sizes)).to_be_visible()
     assert here.mask() == before
     assert here.revisions() == []
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_a_viewer_looks_and_changes_nothing(page, server, run, slices):
