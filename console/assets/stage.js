@@ -14,6 +14,7 @@ export class Stage {
   #layers = {};
   #frame = 0;
   #scale = 1;
+  #size = [0, 0];
   #proposalBorder = [];
 
   constructor(canvas) {
@@ -35,7 +36,7 @@ export class Stage {
     this.fit();
     // The same place stays in sight from slice to slice of one grid.
     if (before && before.rows === slice.rows && before.columns === slice.columns && before.aspect === aspect) {
-      Object.assign(this.view, { zoom: before.zoom, left: before.left, top: before.top });
+      this.view.follow(before);
     }
     for (const name of ["picture", "mask", "preview"]) this.#layers[name] = layer(slice, this.#layers[name]);
     this.setProposal(slice.proposal);
@@ -66,7 +67,10 @@ export class Stage {
 
   #resized() {
     this.#sharpen();
-    this.fit();
+    const size = [this.canvas.clientWidth, this.canvas.clientHeight];
+    this.view?.resized(size, this.#size);
+    this.#size = size;
+    this.changed();
   }
 
   /** Gives the canvas a pixel for each of the screen's, of which a window on another screen has more or less to a CSS pixel. */

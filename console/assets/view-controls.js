@@ -18,6 +18,9 @@ export class ViewControls {
     for (const id of ["centre", "width"]) {
       byId(id).addEventListener("change", () => this.setWindow({ centre: Number(byId("centre").value), width: Math.max(Number(byId("width").value), 1) }));
     }
+    for (const id of ["centre", "width"]) {
+      byId(id).addEventListener("keydown", ({ key }) => { if (key === "Enter" || key === "Escape") stage.canvas.focus(); });
+    }
     byId("opacity").addEventListener("input", ({ target }) => this.#setOpacity(target.value));
     stage.onDrawn = () => this.#showScale();
     addEventListener("keyup", (event) => { if (event.key === " ") this.moving = false; });

@@ -3,7 +3,7 @@
 
 export class View {
   constructor({ rows, columns, aspect = 1 }) {
-    Object.assign(this, { rows, columns, aspect, zoom: 1, left: 0, top: 0 });
+    Object.assign(this, { rows, columns, aspect, zoom: 1, left: 0, top: 0, isWhole: true });
   }
 
   /** Shows the whole picture in the middle of a canvas. */
@@ -12,6 +12,20 @@ export class View {
     this.least = this.zoom / 2;
     this.left = (width - this.columns * this.zoom) / 2;
     this.top = (height - this.rows * this.zoom * this.aspect) / 2;
+    this.isWhole = true;
+  }
+
+  /** The same place of another view of the same grid. */
+  follow({ zoom, left, top, isWhole }) {
+    if (!isWhole) Object.assign(this, { zoom, left, top, isWhole });
+  }
+
+  /** The canvas has got larger or smaller: what was in its middle stays there, the whole picture stays whole. */
+  resized([width, height], [widthBefore, heightBefore]) {
+    const before = { ...this };
+    this.fit(width, height);
+    this.follow(before);
+    if (!before.isWhole) this.pan((width - widthBefore) / 2, (height - heightBefore) / 2);
   }
 
   /** The position in the picture that a position on the screen shows. */
@@ -34,6 +48,7 @@ export class View {
   pan(dx, dy) {
     this.left += dx;
     this.top += dy;
+    this.isWhole = false;
   }
 }
 

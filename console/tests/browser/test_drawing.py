@@ -217,3 +217,27 @@ def test_a_length_is_measured_in_mm_also_where_pixels_are_not_square(slice_page)
         return [lengthText([0, 0], [0, 10], desk.spacing), lengthText([0, 0], [40, 0], desk.spacing)];
     })()"""
     assert slice_page.ask(length) == ["5.00 mm", "10.0 mm"]
+
+
+def test_a_number_in_the_panel_is_taken_with_enter_and_keys_mean_the_picture_again(slice_page):
+    page = slice_page.page
+    page.locator("#centre").fill("1234")
+    slice_page.press("d", "Enter")
+    expect(page.locator("#hud-window")).to_contain_text("C 1234")
+    expect(page.locator("#canvas")).to_be_focused()
+    assert slice_page.revisions() == [], "this Enter was for the field"
+    slice_page.press("x")
+    assert slice_page.ask("desk.colour") == 0
+
+
+def test_a_window_that_changes_its_size_keeps_what_was_zoomed_to(slice_page):
+    page = slice_page.page
+    page.mouse.move(*slice_page.at(60, 60))
+    page.mouse.wheel(0, -600)
+    expect(page.locator("#hud-scale")).to_be_visible()
+    zoom = slice_page.ask("(async () => { while (stage.view.isWhole) await new Promise(requestAnimationFrame); return stage.view.zoom; })()")
+    page.set_viewport_size({"width": 1200, "height": 700})
+    page.wait_for_function("() => document.getElementById('canvas').height === document.getElementById('canvas').clientHeight && innerWidth === 1200")
+    assert slice_page.ask("stage.view.zoom") == zoom
+    slice_page.press("0")
+    assert slice_page.ask("stage.view.isWhole")

@@ -117,7 +117,7 @@ def see_the_new_mask_beside_the_old(page, server, shot, first, old, new):
         page.reload(wait_until="networkidle")
     expect(pairs).to_have_count(2)
     page.locator(".pairs").scroll_into_view_if_needed()
-    page.wait_for_function("[...document.querySelectorAll('.pairs img')].every((one) => one.complete && one.naturalWidth > 0)")
+    page.wait_for_function("() => [...document.querySelectorAll('.pairs img')].every((one) => one.complete && one.naturalWidth > 0)")
     shot(page, "story-9-before-and-after")
     page.screenshot(path=SHOTS / "story-9-whole.png", full_page=True)
     masks = [server.get(f"slices/{first['patient']}/{first['slice']}/mask.png?model={model}") for model in (old, new)]

@@ -93,7 +93,7 @@ def test_answers_wait_for_a_server_that_is_away(wall_page, slices, shot):
     shot(page, "wall-unsaved")
     server.start()
     expect(page.get_by_role("alert")).to_be_hidden()
-    page.wait_for_function("[...document.querySelectorAll('.tile img')].every((one) => one.naturalWidth > 0 || !one.complete)")
+    page.wait_for_function("() => [...document.querySelectorAll('.tile img')].every((one) => one.naturalWidth > 0 || !one.complete)")
     answers = [one["triage"] for one in server.get(f"runs/{wall_page.run}/slices")["slices"]]
     assert answers[:2] == ["clear", "unsure"]
 

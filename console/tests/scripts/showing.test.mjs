@@ -28,6 +28,21 @@ test("a drag changes width and centre, and never ends in an impossible window", 
   assert.equal(dragged({ centre: 0, width: 10 }, -500, 0, 1000).width, 1);
 });
 
+test("a window that changes its size keeps a whole picture whole, and else what is in its middle", () => {
+  const view = new View({ rows: 100, columns: 100 });
+  view.fit(500, 400);
+  view.resized([1000, 800], [500, 400]);
+  assert.equal(view.zoom, 8);
+  view.zoomAt([100, 100], 2);
+  const middle = view.toPicture([500, 400]);
+  view.resized([600, 200], [1000, 800]);
+  assert.deepEqual([view.zoom, view.toPicture([300, 100])], [16, middle]);
+  const next = new View({ rows: 100, columns: 100 });
+  next.fit(600, 200);
+  next.follow(view);
+  assert.deepEqual(next.toPicture([300, 100]), middle);
+});
+
 test("zooming keeps what is under the cursor, and positions go there and back", () => {
   const view = new View({ rows: 300, columns: 700, aspect: 1.5 });
   view.fit(1000, 600);
