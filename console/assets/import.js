@@ -30,7 +30,8 @@ export function listen(run) {
     said.textContent = "Importing…";
     try {
       const body = await packed(files);
-      const answer = await (await call(path("runs", run, "annotations"), { method: "POST", body, type: "application/zip", patience: Infinity })).json();
+      const to = path("runs", run, "annotations") + (byId("import-force").checked ? "?force=true" : "");
+      const answer = await (await call(to, { method: "POST", body, type: "application/zip", patience: Infinity })).json();
       said.textContent = summary(answer);
       const refused = answer.files.filter((file) => file.refused);
       table.hidden = refused.length === 0;
