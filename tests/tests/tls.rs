@@ -1,8 +1,9 @@
 //! Workers reach broker and store over TLS, with certificates of a house's own.
 
 use modiolus_broker::{Broker, Letter};
+use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Envelope, ObjectKey, Scope, StageName};
+use modiolus_pipeline::{Envelope, JobId, ObjectKey, RunId, StageName};
 use modiolus_store::ObjectStore;
 use modiolus_tests::cluster::{Cluster, DEADLINE};
 use modiolus_tests::scans;
@@ -11,14 +12,14 @@ use tokio::time::timeout;
 const STAGE: StageName = StageName::Ingest;
 
 /// A job that no worker of this version knows: it is given up, with a marker in the store and a dead letter at the broker.
-fn job_of_another_version() -> (Letter, ObjectKey) {
+fn job_of_another_version() -> (Letter, RunId, JobId) {
     let scope = r#"{"run": "r-tls", "chunk": 0}"#;
     let job = "ingest-000000000000000000000001";
     let body = format!(
         r#"{{"scope": {scope}, "message": {{"id": "{job}", "stage": "ingest", "schema": 999, "body": {{}}}}}}"#
     );
-    let Envelope { scope: Scope { run, chunk }, message, .. } = Envelope::decode(body.as_bytes()).unwrap();
-    (Letter::new(body), ObjectKey::Marker(run, chunk, message.id))
+    let Envelope { scope, message, .. } = Envelope::decode(body.as_bytes()).unwrap();
+    (Letter::new(body), scope.run, message.id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,10 +31,14 @@ async fn a_worker_works_over_tls_with_authorities_of_its_own() {
     worker.wait_until_ready();
     let broker = cluster.broker().await;
     let mut dead = broker.consume(Queue::Dead(STAGE), 1).await.unwrap();
-    let (letter, marker) = job_of_another_version();
+    let (letter, run, job) = job_of_another_version();
+    let manifest = RunManifest { wanted: None, chunks: vec![job.clone()] };
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    cluster.store().put(ObjectKey::Run(run.clone()), manifest.into()).await.unwrap();
     broker.publish(Queue::Work(STAGE), letter.clone()).await.unwrap();
     let died = timeout(DEADLINE, dead.next()).await.expect("a dead letter in time").unwrap();
     assert_eq!((&died.letter.body, died.letter.headers["code"].as_str()), (&letter.body, "unknown-schema"));
+    let marker = ObjectKey::Marker(run, 0, job);
     assert!(cluster.store().length(&marker).await.unwrap().is_some(), "its marker is in the store");
     died.ack().await.unwrap();
     worker.stop().with_code(0);
