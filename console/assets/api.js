@@ -38,7 +38,8 @@ async function attempt(path, { method = "GET", body, type, patience = PATIENCE_M
   const headers = {};
   if (method !== "GET") headers["X-CSRF"] = token().content;
   if (type) headers["Content-Type"] = type;
-  const keepalive = method !== "GET" && (body?.size ?? body?.length ?? 0) <= KEPT_ALIVE_BYTES;
+  // Chromium sends no file of the disk so.
+  const keepalive = method !== "GET" && !(body instanceof Blob) && (body?.length ?? 0) <= KEPT_ALIVE_BYTES;
   const signal = patience < Infinity ? AbortSignal.timeout(patience) : undefined;
   try {
     return await fetch(ROOT + path, { method, headers, body, keepalive, signal });

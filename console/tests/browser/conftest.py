@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from console_pages import SlicePage, WallPage
 from serving import ROOT, Server, modiolus
@@ -120,4 +120,14 @@ def held(page):
 def shot():
     """Keeps a picture of a page in target/browser."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    return lambda page, name: page.screenshot(path=SHOTS / f"{name}.png")
+
+    def take(page, name):
+        try:
+            page.screenshot(path=SHOTS / f"{name}.png")
+        except Error as error:
+            # Chromium now and then can't while a page is being replaced.
+            if "Unable to capture" not in str(error):
+                raise
+            page.screenshot(path=SHOTS / f"{name}.png")
+
+    return take
