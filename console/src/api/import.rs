@@ -53,7 +53,8 @@ struct ImportedFile {
 /// Takes in masks that people drew elsewhere: a zip of labelme files (JSON, of which the shapes labelled `electrode` count) and mask
 /// PNGs of their slice's size, in which 0 is background. Each belongs to the slice whose name it has: `PATIENT_NAME.json`,
 /// `PATIENT_NAME.png`, `PATIENT_NAME_mask.png` or `PATIENT/NAME.png`, in any folder; other files are passed over. It becomes the newest
-/// revision of that slice's mask, accepted, and one to learn from. What went out from here says so in itself (labelme files) or in
+/// revision of that slice's mask, accepted, and one to learn from. A PNG beside a labelme file under its name is the picture that was
+/// drawn on, and passed over; of several files for one slice none is taken. What went out from here says so in itself (labelme files) or in
 /// `masks.csv` beside it (PNGs): where somebody has drawn on the slice since, it is refused. At most 4 GiB, 100,000 files. For
 /// annotators.
 #[utoipa::path(post, path = "/runs/{run}/annotations", tag = "exchange", params(("run" = String, Path), How),
@@ -104,28 +105,47 @@ struct Import {
 impl Import {
     /// Takes in the files of a zip. All of it is read before anything is kept, so that one that is damaged leaves nothing.
     fn files(mut self, packed: &Path, handle: &Handle) -> Answer<Vec<ImportedFile>> {
+        let mut annotations = Vec::new();
         upload::each_file(
             packed,
             BOUNDS,
             |name| is_annotation(name) || is_table(name),
             |name, bytes| {
                 if is_table(&name) {
-                    self.exported.extend(rows(&String::from_utf8_lossy(&bytes)));
+                    // Of other slices nothing is asked.
+                    let rows = rows(&String::from_utf8_lossy(&bytes));
+                    self.exported.extend(rows.into_iter().filter(|(name, _)| self.names.find(name).is_ok()));
+                } else {
+                    annotations.push(name);
                 }
                 Ok(())
             },
         )?;
+        let annotations = annotations::without_pictures(annotations, |name| name);
+        let names: Vec<&str> = annotations.iter().map(String::as_str).collect();
+        let slices: HashMap<&str, _> = names.iter().copied().zip(self.names.find_all(&names)).collect();
         let mut files = Vec::new();
-        upload::each_file(packed, BOUNDS, is_annotation, |file, bytes| {
-            files.push(handle.block_on(self.take_in(file, &bytes))?);
-            Ok(())
-        })?;
+        upload::each_file(
+            packed,
+            BOUNDS,
+            |name| slices.contains_key(name),
+            |file, bytes| {
+                let slice = slices[file.as_str()].clone();
+                files.push(handle.block_on(self.take_in(file, slice, &bytes))?);
+                Ok(())
+            },
+        )?;
         Ok(files)
     }
 
-    async fn take_in(&self, file: String, bytes: &[u8]) -> anyhow::Result<ImportedFile> {
+    async fn take_in(
+        &self,
+        file: String,
+        slice: Result<&NamedSlice, String>,
+        bytes: &[u8],
+    ) -> anyhow::Result<ImportedFile> {
         let refused = |file, slice, why| ImportedFile { file, slice, refused: Some(why), drawn: None };
-        let named = match self.names.find(&file) {
+        let named = match slice {
             Ok(named) => named,
             Err(why) => return Ok(refused(file, None, why)),
         };

@@ -1,6 +1,6 @@
 //! Masks that people drew elsewhere: which slice each file belongs to, and how it becomes a revision of that slice's mask.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,18 @@ pub fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
         !hidden && (lower.ends_with(".json") || lower.ends_with(".png"))
     });
     files.sort();
-    Ok(files)
+    Ok(without_pictures(files, |(file, _)| file))
+}
+
+/// Some files without labelme's pictures: a PNG that lies beside a labelme file under its name is what was drawn on, and no mask.
+pub fn without_pictures<F>(mut files: Vec<F>, name: impl Fn(&F) -> &str) -> Vec<F> {
+    let stem = |file: &F, ending: &str| {
+        let (stem, found) = name(file).rsplit_once('.')?;
+        found.eq_ignore_ascii_case(ending).then(|| stem.to_owned())
+    };
+    let drawn_on: HashSet<String> = files.iter().filter_map(|file| stem(file, "json")).collect();
+    files.retain(|file| stem(file, "png").is_none_or(|stem| !drawn_on.contains(&stem)));
+    files
 }
 
 fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
@@ -337,6 +348,16 @@ mod tests {
             assert!(why.contains("P/I8.json") && why.contains("P_I8.png"), "{why}");
         }
         assert!(found[3].as_ref().unwrap_err().contains("no kept slice"));
+    }
+
+    #[test]
+    fn the_picture_beside_a_labelme_file_is_no_mask() {
+        let files =
+            vec!["P_I7.json", "P_I7.png", "P_I8.png", "P/I9.PNG", "P/I9.json", "I9.png", "P_I7_mask.png"];
+        assert_eq!(
+            without_pictures(files, |file| file),
+            ["P_I7.json", "P_I8.png", "P/I9.json", "I9.png", "P_I7_mask.png"]
+        );
     }
 
     #[test]
