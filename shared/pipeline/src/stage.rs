@@ -80,8 +80,8 @@ pub trait Stage: Send + Sync + 'static {
     fn run(&self, job: &Self::Job, objects: &Objects, progress: &Progress) -> Result<Effects, StageError>;
 }
 
-/// How often [`Stage::needs`] is asked: a list, the start of what it lists, more of it, all of it.
-pub const MAX_ROUNDS: usize = 4;
+/// How often [`Stage::needs`] is asked: a list, the start of what it lists, then more and more of it.
+pub const MAX_ROUNDS: usize = 8;
 
 /// A wish to fetch an object or its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

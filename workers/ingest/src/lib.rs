@@ -18,10 +18,10 @@ use modiolus_pipeline::{
 /// The first read of each file. Headers of scans are 2 to 6 KiB long; this is one page-cache read.
 const FIRST_BYTES: u64 = 8 * 1024;
 
-/// The second read of a file whose header is longer than the first (private elements, icons).
+/// The second read of a file whose header is longer than the first (private elements, icons). Each further one is four times as long.
 const MORE_BYTES: u64 = 256 * 1024;
 
-/// The last read: a header longer than this is refused.
+/// The longest read: a header longer than this is refused.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The starts of a job's files that are longer than the first read take at most this much memory together, but always one of
@@ -83,12 +83,9 @@ fn next_read(key: &ObjectKey, have: &Objects) -> Option<Read> {
         Some(Fetched::Found(object)) if !object.is_whole() => {
             match read_header(&object.bytes, object.total) {
                 HeaderRead::NeedMore { up_to } => {
-                    let enough = if (object.bytes.len() as u64) < MORE_BYTES {
-                        MORE_BYTES.max(up_to)
-                    } else {
-                        MOST_BYTES
-                    };
-                    let bytes = enough.min(MOST_BYTES);
+                    // Step by step: files beside it need room, too.
+                    let more = MORE_BYTES.max(4 * object.bytes.len() as u64);
+                    let bytes = more.max(up_to).min(MOST_BYTES);
                     (bytes > object.bytes.len() as u64).then(|| Read::first(key.clone(), bytes))
                 }
                 HeaderRead::Complete(_) | HeaderRead::Refused { .. } => None,
@@ -148,6 +145,7 @@ fn parts(entries: &[IndexEntry], job: &IngestJob) -> Vec<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use modiolus_dicom::write::{CtImage, Syntax};
+    use modiolus_pipeline::stage::MAX_ROUNDS;
     use modiolus_pipeline::{Digest, Plane, job::Wanted};
 
     use super::*;
@@ -185,7 +183,7 @@ mod tests {
         let json = serde_json::to_vec(&listing).unwrap();
         objects.insert(ObjectKey::Listing(job.listing), Fetched::Found(Object::whole(json)));
         let mut most = 0;
-        for _ in 0..3 {
+        for _ in 1..MAX_ROUNDS {
             let reads = IngestStage.needs(&job, &objects);
             for Read { key, first } in reads {
                 let bytes = start(first.unwrap().min(FILE_BYTES) as usize);
