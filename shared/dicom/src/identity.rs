@@ -16,8 +16,17 @@ pub fn is_in_file_name(file_name: &str, patient_name: &str, patient_id: &str) ->
         let file = folded(file_name, with_e);
         let known = [patient_name, patient_id].map(|text| folded(text, with_e));
         let mut parts = known.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
-        parts.any(|part| has(&file, part))
+        parts.any(|part| has(&file, part)) || has_whole(&file, &known[1])
     })
+}
+
+/// Whether PatientID is in it, however either is cut into parts: `12-34-56` as `123456`. UIDs are cut into numbers of their own.
+fn has_whole(file: &str, id: &str) -> bool {
+    let whole = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    let id = whole(id);
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_uid = file.split('.').filter(is_number).count() > 3;
+    id.chars().count() > DIGITS && !is_uid && whole(file).contains(&id)
 }
 
 fn has(file: &str, part: &str) -> bool {
@@ -28,7 +37,10 @@ fn has(file: &str, part: &str) -> bool {
         return part.len() >= DIGITS && numbers.any(|number| number.trim_start_matches('0') == part);
     }
     let least = if part.is_ascii() { LETTERS } else { OTHER_LETTERS };
-    part.chars().count() >= least && file.contains(part)
+    let letters = part.chars().count();
+    // Shorter ones as a word of their own.
+    letters >= least && file.contains(part)
+        || letters == 2 && file.split(|c: char| !c.is_alphabetic()).any(|word| word == part)
 }
 
 /// In lower case and without accents.
@@ -95,7 +107,14 @@ mod tests {
         ] {
             assert!(is_in_file_name(file, name, ""), "{file} {name}");
         }
-        for (file, id) in [("4711_12.dcm", "ID-4711"), ("IM004711", "4711"), ("p77x-1", "P77X")] {
+        assert!(is_in_file_name("LI_WU_003.dcm", "Li^Wu", ""));
+        for (file, id) in [
+            ("4711_12.dcm", "ID-4711"),
+            ("IM004711", "4711"),
+            ("p77x-1", "P77X"),
+            ("12-34-56.dcm", "12-34-56"),
+            ("CT 123456.dcm", "12-34-56"),
+        ] {
             assert!(is_in_file_name(file, "", id), "{file} {id}");
         }
     }
