@@ -36,15 +36,16 @@ export class Answers {
     if (!one.isGivenUp) this.#told();
   }
 
-  /** Whether something is not saved because the server can't be reached: who leaves the page would lose it. */
+  /** Whether something is not even on its way, or didn't arrive: who leaves the page would lose it. */
   get isInTrouble() {
-    return this.#failing.size > 0;
+    return this.#failing.size > 0 || [...this.#open.values()].some(({ answer, sending }) => answer !== sending);
   }
 
   async #deliver(slice, holder, one) {
     let failures = 0;
     do {
       const { answer } = one;
+      one.sending = answer;
       try {
         await this.send(slice, answer);
         [one.stored, failures] = [answer, 0];

@@ -132,6 +132,8 @@ async function takeTheirs() {
   const { slice } = desk;
   cache.forget(keyOf(slice));
   const theirs = await cache.get(keyOf(slice));
+  // The desk goes on with the slice that it has: what is kept has to be asked for anew.
+  cache.forget(keyOf(slice));
   if (desk.slice !== slice) return;
   desk.copy("theirs", theirs.mask);
   desk.autosave.adopt(theirs.newest?.revision ?? null);
