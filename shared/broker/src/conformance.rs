@@ -124,10 +124,15 @@ async fn unsettled_letters_come_again(broker: &dyn Broker, queue: Queue) {
     assert!(!held.is_held(), "others have it now");
     assert_eq!(held.ack().await, Err(BrokerError::LeaseLost));
     let mut consumer = consume(broker, queue, 2).await;
-    for body in ["a", "b"] {
-        let again = expect(&mut consumer, body).await;
-        assert!(again.returns >= 1);
-        again.ack().await.expect("an ack");
+    let again = [expect(&mut consumer, "a").await, expect(&mut consumer, "b").await];
+    for delivery in again {
+        assert!(delivery.returns >= 1);
+        delivery.requeue().await.expect("a requeue");
+    }
+    for _ in 0..2 {
+        let handed_back = next(&mut consumer).await;
+        assert!(handed_back.returns >= 1, "it is forgotten that it was lost");
+        handed_back.ack().await.expect("an ack");
     }
 }
 

@@ -132,7 +132,7 @@ impl Joins {
             return Ok(Some(outcome));
         }
         // One that was cancelled has ended, too.
-        if let Some(outcome) = self.outcome(run).await? {
+        if let Some(outcome) = self.outcome(run).await?.filter(RunOutcome::is_cancelled) {
             return Ok(Some(outcome));
         }
         for chunk in (0u32..).take(known.chunks.len()) {

@@ -90,6 +90,9 @@ impl Performer {
 
     /// Lets a delivery go back to its queue.
     pub(crate) async fn give_back(&self, delivery: Delivery) -> Left {
+        if !delivery.is_held() {
+            return Left::LeaseLost;
+        }
         settled(delivery.requeue().await)
     }
 
@@ -109,7 +112,8 @@ impl Performer {
             let text = format!("{returns} starts without an end: it may kill its worker");
             Err(StageError::poison("crash-loop", text))
         } else {
-            self.commit_in_a_slot(&envelope, returns == 0).await
+            // What is tried again may come from a delivery that was lost.
+            self.commit_in_a_slot(&envelope, returns == 0 && envelope.attempt == 0).await
         };
         if !delivery.is_held() {
             // Whoever has it now finds what is done and goes on. Two who go on would do all that follows twice.

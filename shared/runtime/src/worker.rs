@@ -212,7 +212,9 @@ impl Worker {
             return false;
         }
         while let Some(Some(on_its_way)) = consumer.next().now_or_never() {
-            self.performer.give_back(on_its_way).await;
+            if matches!(self.performer.give_back(on_its_way).await, Left::LeaseLost) {
+                return false;
+            }
         }
         if !self.options.pulse.during(settled(jobs, shutdown)).await {
             self.performer.give_back(delivery).await;

@@ -17,7 +17,7 @@ use modiolus_pipeline::topology::Queue;
 use super::definitions::deaths_queue;
 use super::errors::translate;
 use super::lease::Lease;
-use super::letter::{age, headers, returns};
+use super::letter::{RETURNS_BEFORE, age, headers, returns};
 use super::link::Link;
 use super::publisher::Publisher;
 use crate::{BrokerError, Consumer, Delivery, Letter, Receipt, Settlement};
@@ -184,7 +184,11 @@ impl Slip {
     /// Before 4.3 the broker counts a letter that is handed back as if its worker had died, and after some it is dead; and
     /// whoever waits for a store that is away hands back often. So a copy is published, and the letter acknowledged.
     async fn hand_back(&self, queue: Queue) -> Settlement {
-        let copy = Letter { body: self.body.clone(), headers: headers(&self.properties) };
+        let mut copy = Letter { body: self.body.clone(), headers: headers(&self.properties) };
+        let returns = returns(&self.properties);
+        if returns > 0 {
+            copy.headers.insert(RETURNS_BEFORE.into(), returns.to_string());
+        }
         match self.publisher.publish(vec![(queue, copy)]).await {
             Ok(()) => Settlement::Ack,
             Err(_) => Settlement::Requeue,

@@ -15,6 +15,9 @@ const PERSISTENT: u8 = 2;
 /// Headers that begin so are the broker's.
 const BROKERS_OWN: &str = "x-";
 
+/// How often the letter was given out of which this is a copy: the broker begins to count anew.
+pub(super) const RETURNS_BEFORE: &str = "returns-before";
+
 /// How often a letter was given out before: since RabbitMQ 4.3, and before.
 const RETURNS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 
@@ -48,7 +51,8 @@ pub(super) fn headers(properties: &BasicProperties) -> BTreeMap<String, String> 
         AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
     };
-    table.inner().iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect()
+    let of_the_letter = table.inner().iter().filter(|(name, _)| name.as_str() != RETURNS_BEFORE);
+    of_the_letter.filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect()
 }
 
 /// How long before `now` a letter was published; nothing at all where its publisher's clock is ahead of ours.
@@ -69,9 +73,10 @@ pub(super) fn returns(properties: &BasicProperties) -> u32 {
         AMQPValue::LongUInt(count) => Some(*count),
         AMQPValue::ShortInt(count) => u32::try_from(*count).ok(),
         AMQPValue::ShortShortInt(count) => u32::try_from(*count).ok(),
+        AMQPValue::LongString(count) => count.to_string().parse().ok(),
         _ => None,
     };
-    RETURNS.into_iter().find_map(count).unwrap_or(0)
+    RETURNS.into_iter().find_map(count).unwrap_or(0).saturating_add(count(RETURNS_BEFORE).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -117,5 +122,11 @@ mod tests {
         assert_eq!(returns(&BasicProperties::default().with_headers(table.clone())), 2);
         table.insert("x-acquired-count".into(), AMQPValue::LongLongInt(5));
         assert_eq!(returns(&BasicProperties::default().with_headers(table)), 5);
+    }
+
+    #[test]
+    fn a_copy_goes_on_counting_and_its_letter_knows_nothing_of_it() {
+        let copy = properties(Queue::Work(StageName::Ingest), &Letter::new("x").with(RETURNS_BEFORE, "4"));
+        assert_eq!((returns(&copy), headers(&copy).len()), (4, 0));
     }
 }
