@@ -231,7 +231,8 @@ impl Inner {
         let sending =
             Sending { folder: folder.clone(), manifest, cancel: cancel.clone(), let_go: let_go.clone() };
         let mut all = self.lock_sending();
-        if all.contains_key(&run) {
+        // One whose sending was ended and could not be cancelled is nobody's.
+        if all.get(&run).is_some_and(|one| !one.let_go.is_cancelled()) {
             return delivery::remove(&folder);
         }
         all.insert(run.clone(), sending);
