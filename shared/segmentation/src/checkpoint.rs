@@ -193,6 +193,9 @@ struct File<'a> {
     tensors: SafeTensors<'a>,
 }
 
+/// A group of numbers: its name, and which parts of the network have one in it.
+type Group<'a> = (&'a str, fn(&Part) -> bool);
+
 impl<'a> File<'a> {
     fn open(kind: Kind, bytes: &'a [u8]) -> Result<Self, Error> {
         let bad = |why: String| Error::File { what: kind.1, why };
@@ -225,9 +228,9 @@ impl<'a> File<'a> {
     }
 
     /// Refuses, by name, what is missing and what the plan's network has no use for: whoever put it there meant something by it.
-    fn check_names(&self, groups: &[(&str, fn(&Part) -> bool)]) -> Result<(), Error> {
+    fn check_names(&self, groups: &[Group]) -> Result<(), Error> {
         let parts = parts(&self.metadata.origin.plan.network);
-        let names = |(group, wanted): &(&str, fn(&Part) -> bool)| {
+        let names = |(group, wanted): &Group| {
             let wanted = parts.iter().filter(|part| wanted(part));
             wanted.map(|part| format!("{group}.{}", part.name)).collect::<Vec<_>>()
         };
