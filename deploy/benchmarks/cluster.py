@@ -45,7 +45,7 @@ def on_this_machine(scans):
 
 def in_cluster(workers, scans):
     """The seconds for each delivery, and the most memory of a worker of each stage."""
-    cluster = Cluster(pathlib.Path(WORK), dict.fromkeys(STAGES, workers))
+    cluster = Cluster(pathlib.Path(WORK), FILES * sum(PATIENTS), dict.fromkeys(STAGES, workers))
     try:
         cluster.up()
         times = {patients: seconds(lambda name=name: cluster.tool("submit", name, "--wait")) for patients, name in scans.items()}

@@ -18,7 +18,8 @@ VHOST = "modiolus"
 STAGES = ["ingest", "filter", "preprocess", "train", "infer"]
 # How many containers of each stage.
 SCALE = {"ingest": 1, "filter": 2, "preprocess": 2, "train": 1, "infer": 2}
-DISK_MB = 1024
+# What the store's disk holds beside files, and for each of them: itself, its slice, its masks, its jobs' objects.
+DISK_MB, DISK_MB_A_FILE = 512, 0.2
 PATIENCE_S = 300
 
 WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -46,8 +47,10 @@ def docker(*arguments, check=True):
 
 
 class Cluster:
-    def __init__(self, folder, scale=SCALE):
+    def __init__(self, folder, files, scale=SCALE):
+        """A cluster whose store has room for so many files."""
         self.folder, self.scale = folder, scale
+        self.disk_mb = round(DISK_MB + DISK_MB_A_FILE * files)
         self.disk = folder / "disk"
         self.project = f"modiolus-chaos-{os.getpid()}"
         self.environment = {
@@ -66,7 +69,7 @@ class Cluster:
 
     def up(self):
         self.disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,uid=10001,gid=10001,mode=700", "none", self.disk], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.disk_mb}m,uid=10001,gid=10001,mode=700", "none", self.disk], check=True)
         scale = [part for stage, number in self.scale.items() for part in ("--scale", f"{stage}={number}")]
         self.compose("up", "-d", *scale)
         for service in [*STAGES, "rabbitmq", "garage"]:
