@@ -49,27 +49,34 @@ fn masks_go_out_under_the_names_by_which_they_come_in_again() {
     let (first, first_png) = drawn(SIDE.into(), 20);
     let (second, _) = drawn(SIDE.into(), 40);
     let labelme = modiolus_imaging::annotation::write(&second, "I2.png");
+    let small = png::encode_mask(&modiolus_imaging::Grid::filled(3, 4, true).unwrap());
     let imported = import(
         &reviewed,
         run,
         vec![
             (masks[0].as_str(), first_png.clone()),
             (format!("drawn/{patient}_I2.json").as_str(), labelme),
-            (
-                format!("{patient}_I3.png").as_str(),
-                png::encode_mask(&modiolus_imaging::Grid::filled(3, 4, true).unwrap()),
-            ),
+            (format!("{patient}_I3.png").as_str(), small.clone()),
             ("nobody_I1.json", b"{}".to_vec()),
             (format!("{patient}_I3.json").as_str(), b"{\"shapes\": []}".to_vec()),
             ("notes.txt", b"passed over".to_vec()),
         ],
     );
-    assert_eq!((&imported["accepted"], &imported["refused"]), (&json!(2), &json!(3)), "{imported}");
-    let why = |at: usize| imported["files"][at]["refused"].as_str().unwrap_or_default().to_owned();
+    // What lies beside a labelme file is its picture.
+    assert_eq!((&imported["accepted"], &imported["refused"]), (&json!(2), &json!(2)), "{imported}");
+    let why = |imported: &Value, at: usize| {
+        imported["files"][at]["refused"].as_str().unwrap_or_default().to_owned()
+    };
     assert!(
-        why(2).contains("3 x 4") && why(3).contains("PATIENT_STEM") && why(4).contains("imageHeight"),
+        why(&imported, 2).contains("PATIENT_STEM") && why(&imported, 3).contains("imageHeight"),
         "{imported}"
     );
+    let imported = import(&reviewed, run, vec![(format!("{patient}_I3.png").as_str(), small.clone())]);
+    assert!(why(&imported, 0).contains("3 x 4"), "{imported}");
+    let (one, other) = (format!("a/{patient}_I3.png"), format!("b/{patient}_I3.png"));
+    let imported = import(&reviewed, run, vec![(one.as_str(), small.clone()), (other.as_str(), small)]);
+    assert_eq!((&imported["accepted"], &imported["refused"]), (&json!(0), &json!(2)), "{imported}");
+    assert!(why(&imported, 0).contains(&one) && why(&imported, 0).contains(&other), "{imported}");
 
     let mut out = zip(&reviewed.console, &format!("runs/{run}/masks.zip"));
     for (name, mask) in masks.iter().zip([&first, &second]) {
