@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
@@ -122,12 +123,13 @@ def shot():
     SHOTS.mkdir(parents=True, exist_ok=True)
 
     def take(page, name):
-        try:
-            page.screenshot(path=SHOTS / f"{name}.png")
-        except Error as error:
-            # Chromium now and then can't while a page is being replaced.
-            if "Unable to capture" not in str(error):
-                raise
-            page.screenshot(path=SHOTS / f"{name}.png")
+        # Chromium now and then can't, while a page is being replaced.
+        for _ in range(3):
+            try:
+                return page.screenshot(path=SHOTS / f"{name}.png")
+            except Error as error:
+                if "Unable to capture" not in str(error):
+                    raise
+        warnings.warn(f"Chromium took no picture of {name}", stacklevel=2)
 
     return take
