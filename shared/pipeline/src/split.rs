@@ -11,7 +11,8 @@ use crate::job::train::Dataset;
 const DIGITS: usize = 16;
 
 /// The sides on which the patients of a model's trainings were, its base's included. It travels inside the model file, so that
-/// patients are kept by digests of their pseudonyms: who knows a pseudonym can ask for its side, the others learn nothing.
+/// patients are kept by digests of their names: who knows or guesses a name can ask for its side. Pseudonyms of the store can't be
+/// guessed; other names are as safe as they are hard to guess.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
