@@ -96,6 +96,17 @@ def python_package(name, version):
     return {**os.environ, "PYTHONPATH": str(home)}
 
 
+def build(*targets):
+    """Builds targets of the workspace as deploy/test builds its own: with another choice of packages, or without tests or
+    examples among the targets, libraries would have other features and be compiled once more."""
+    subprocess.run(["cargo", "build", "--workspace", "--release", "--locked", *targets], cwd=ROOT, check=True)
+
+
+def build_examples(*names):
+    """Builds programs that only benchmarks need."""
+    build(*(part for name in names for part in ("--example", name)))
+
+
 def compiled(source):
     """A C program of this folder, compiled."""
     program = BENCH / source.stem

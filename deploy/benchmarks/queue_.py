@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from measuring import BENCH, ROOT, TARGET, higher, python_package, say
+from measuring import BENCH, ROOT, TARGET, build_examples, higher, python_package, say
 
 HERE = pathlib.Path(__file__).parent
 EXAMPLES = TARGET / "release/examples"
@@ -30,11 +30,6 @@ PEERS = 2_000
 
 CELERY = ("celery", "5.7.0")
 DRAMATIQ = ("dramatiq[rabbitmq]", "2.2.1")
-
-
-def build():
-    examples = [part for name in ["rabbitmq", "bare", "no_op_jobs"] for part in ("--example", name)]
-    subprocess.run(["cargo", "build", "--workspace", "--release", "--locked", *examples], cwd=ROOT, check=True)
 
 
 class Broker:
@@ -103,7 +98,7 @@ WANTED = {
 
 
 def compare():
-    build()
+    build_examples("rabbitmq", "bare", "no_op_jobs")
     BENCH.mkdir(parents=True, exist_ok=True)
     with Broker() as broker:
         for jobs, mode in [("no-op", []), ("with a confirmed follower", ["follower"])]:

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 
-from measuring import BENCH, FIELDS, ROOT, TARGET, python_package, say
+from measuring import BENCH, FIELDS, ROOT, TARGET, build_examples, python_package, say
 
 WORK = BENCH / "segmentation"
 MODELS = ROOT / "shared/segmentation/models"
@@ -46,13 +46,6 @@ MEASURES = {
     "lead, wires and coil drawn, by pixels": "other_metal",
     "slices without an array drawn on": "drawn_on",
 }
-
-
-def build():
-    examples = [part for name in ["judge", "train_base"] for part in ("--example", name)]
-    # The whole workspace, as its binaries were built: with other features all of it would be built anew.
-    command = ["cargo", "build", "--release", "--locked", "--workspace", *examples]
-    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def reference(share):
@@ -154,7 +147,7 @@ def row(what, ours, peer=None, least=None, most=None):
 
 
 def compare(share=1):
-    build()
+    build_examples("judge", "train_base")
     WORK.mkdir(parents=True, exist_ok=True)
     folders, pairs = head_ct(share), real_pairs()
     peers = {"threshold 150": "threshold", "one-level-unet": str(reference(share))}

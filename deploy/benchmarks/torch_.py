@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 
-from measuring import BENCH, FIELDS, ROOT, TARGET, python_package, say
+from measuring import BENCH, FIELDS, TARGET, build_examples, python_package, say
 
 HERE = pathlib.Path(__file__).parent
 SPEED = TARGET / "release/examples/speed"
@@ -22,11 +22,6 @@ STEPS = 4
 WANTED = {("train", "eager"): 0.75, ("predict", "onnxruntime"): 1.0}
 PEERS = {"train": ["eager", "compiled"], "predict": ["eager", "compiled", "onnxruntime"]}
 BATCHES = {"train": [2, 8], "predict": [1, 2, 8]}
-
-
-def build():
-    command = ["cargo", "build", "--release", "--locked", "-p", "modiolus-segmentation", "--example", "speed"]
-    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def peers_environment():
@@ -58,7 +53,7 @@ def row(what, batch, peer, ours, theirs):
 
 
 def compare():
-    build()
+    build_examples("speed")
     BENCH.mkdir(parents=True, exist_ok=True)
     environment = peers_environment()
     for what, peers in PEERS.items():
