@@ -10,7 +10,7 @@ import sys
 import pytest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "browser"))
-from serving import Server, modiolus  # noqa: E402
+from serving import Server, phantom_store  # noqa: E402
 
 CHECKS = ["not_a_server_error", "status_code_conformance", "response_schema_conformance", "content_type_conformance"]
 # The same requests every time; so many for each operation in each phase.
@@ -24,11 +24,8 @@ THERE = 0.7
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     home = tmp_path_factory.mktemp("phantoms")
-    modiolus("phantom", "--patients", 2, "--files", 30, "--seed", 5, "--output", home / "scans")
-    modiolus("run", home / "scans", "--output", home / "out")
-    server = Server(home / "out" / ".modiolus", home / "serve.log").start()
-    yield server
-    server.stop()
+    with Server(phantom_store(home, 2, 30), home / "serve.log") as server:
+        yield server
 
 
 def there(server):

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
 from console_pages import SlicePage, WallPage
-from serving import ROOT, Server, modiolus
+from serving import ROOT, Server, phantom_store
 
 SHOTS = ROOT / "target" / "browser"
 LAPTOP = {"width": 1366, "height": 768}
@@ -21,17 +21,14 @@ expect.set_options(timeout=PATIENCE_MS)
 def finished_store(tmp_path_factory):
     """The store of a run over three phantom patients; tests work on copies."""
     home = tmp_path_factory.mktemp("phantoms")
-    modiolus("phantom", "--patients", 3, "--files", 40, "--seed", 5, "--output", home / "scans", "--truth", home / "truth")
-    modiolus("run", home / "scans", "--output", home / "out")
-    return home / "out" / ".modiolus"
+    return phantom_store(home, 3, 40, "--truth", home / "truth")
 
 
 @pytest.fixture
 def server(finished_store, tmp_path):
     shutil.copytree(finished_store, tmp_path / "store")
-    server = Server(tmp_path / "store", tmp_path / "serve.log").start()
-    yield server
-    server.stop()
+    with Server(tmp_path / "store", tmp_path / "serve.log") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

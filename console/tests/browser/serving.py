@@ -18,6 +18,13 @@ def modiolus(*arguments):
     return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300).stdout
 
 
+def phantom_store(home, patients, files, *more):
+    """The store of a run over phantom patients, in an empty folder."""
+    modiolus("phantom", "--patients", patients, "--files", files, "--seed", 5, "--output", home / "scans", *more)
+    modiolus("run", home / "scans", "--output", home / "out")
+    return home / "out" / ".modiolus"
+
+
 class Server:
     """`modiolus serve` on a store of its own."""
 
@@ -29,6 +36,12 @@ class Server:
         self.log = log
         self.process = None
         self.store = store
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
 
     def start(self):
         arguments = [MODIOLUS, "serve", "--store", str(self.store), "--listen", self.address]

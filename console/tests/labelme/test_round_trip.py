@@ -12,7 +12,7 @@ from labelme import LabelFile
 from labelme.utils import shapes_to_label
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "browser"))
-from serving import Server, modiolus  # noqa: E402
+from serving import Server, phantom_store  # noqa: E402
 
 VALUES = {"_background_": 0, "electrode": 1}
 
@@ -20,11 +20,8 @@ VALUES = {"_background_": 0, "electrode": 1}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     home = tmp_path_factory.mktemp("phantoms")
-    modiolus("phantom", "--patients", 2, "--files", 30, "--seed", 5, "--output", home / "scans")
-    modiolus("run", home / "scans", "--output", home / "out")
-    server = Server(home / "out" / ".modiolus", home / "serve.log").start()
-    yield server
-    server.stop()
+    with Server(phantom_store(home, 2, 30), home / "serve.log") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
