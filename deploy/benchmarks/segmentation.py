@@ -51,7 +51,7 @@ MEASURES = {
 def reference(share):
     """The reference network's model, trained once."""
     epochs = math.ceil(REFERENCE_EPOCHS * share)
-    plan = json.loads((MODELS / "base.plan.json").read_text()) | REFERENCE | {"epochs": epochs}
+    plan = json.loads((MODELS / "base.first.plan.json").read_text()) | REFERENCE | {"epochs": epochs}
     plan["input"]["patches"] = REFERENCE_PATCHES
     plan["loss"]["deep"] = 0.0
     text = json.dumps(plan)

@@ -54,12 +54,12 @@ impl Default for SliceOptions {
 }
 
 impl SliceOptions {
-    /// A harder mixture to train on: every style, a tenth as clean and a tenth as blurred as they get, and more than there is
+    /// A harder mixture to train on: every style, a tenth as clean and a fifth as blurred as they get, and more than there is
     /// by chance of what is taken for an array: bright bone, and wires where no array is. docs/experiments.md tells what it does.
     pub fn training(seed: u64) -> Self {
         let quality = match seed % 10 {
             3 => Quality::Clean,
-            7 => Quality::Blurred,
+            5 | 7 => Quality::Blurred,
             _ => Quality::Any,
         };
         let styles = &Style::TRAINING;

@@ -148,7 +148,7 @@ fn a_pixel_is_array_or_other_metal_or_neither() {
 #[test]
 fn training_sees_every_quality_and_more_slices_without_an_array() {
     let qualities = (0..10).map(|seed| SliceOptions::training(seed).quality);
-    assert_eq!(qualities.filter(|quality| *quality == Quality::Any).count(), 8);
+    assert_eq!(qualities.filter(|quality| *quality == Quality::Any).count(), 7);
     let empty = (0..80).filter(|&seed| !slice(seed, &SliceOptions::training(seed)).has_array()).count();
     assert!((10..32).contains(&empty), "{empty} of 80 without an array");
 }

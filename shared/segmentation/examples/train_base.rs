@@ -2,8 +2,8 @@
 //!
 //! usage: train_base MODEL_FILE [PLAN_FILE [BASE_FILE]]
 //!
-//! Without a plan: the recipe of the model that ships; with one, that plan on the same phantoms. From the model in BASE_FILE: a
-//! second course, on a harder mixture (`SliceOptions::training`: more of what is taken for an array).
+//! Without a plan: both courses of the model that ships, the first into `MODEL_FILE.first`. With one: that plan alone, on the first
+//! course's phantoms; from the model in BASE_FILE, on the second's harder mixture.
 //!
 //! One thread does all, so that the same plan gives the same bytes on the same kind of processor. The model so far is
 //! written after each epoch, and beside it (`MODEL_FILE.average`) the mean of its last epochs. See models/README.md.
@@ -33,41 +33,54 @@ struct Course {
     slices: fn(u64) -> SliceOptions,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [output, rest @ ..] = &arguments[..] else {
-        return Err("usage: train_base MODEL_FILE [PLAN_FILE [BASE_FILE]]".into());
-    };
-    let read_model = |file: &String| Ok::<_, Box<dyn Error>>(ModelFile::decode(&std::fs::read(file)?)?);
-    let base = rest.get(1).map(read_model).transpose()?;
-    let mut course = shipped()?;
-    if let Some(file) = rest.first() {
-        course.plan = serde_json::from_slice(&std::fs::read(file)?)?;
-    }
-    if base.is_some() {
-        course.slices = SliceOptions::training;
-    }
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
-    device::use_threads(1);
-    train(&course, base.as_ref(), output)
+/// What a course ends with.
+struct Trained {
+    last: ModelFile,
+    average: ModelFile,
 }
 
-/// How the model that ships came to be.
-fn shipped() -> Result<Course, serde_json::Error> {
-    Ok(Course {
-        plan: serde_json::from_str(include_str!("../models/base.plan.json"))?,
-        slices: |_| SliceOptions { styles: &Style::TRAINING, ..SliceOptions::default() },
-    })
+fn main() -> Result<(), Box<dyn Error>> {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
+    device::use_threads(1);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [output] => shipped(output),
+        [output, plan] => train(&Course::first(&std::fs::read(plan)?)?, None, output).map(drop),
+        [output, plan, base] => {
+            let base = ModelFile::decode(&std::fs::read(base)?)?;
+            train(&Course::second(&std::fs::read(plan)?)?, Some(&base), output).map(drop)
+        }
+        _ => Err("usage: train_base MODEL_FILE [PLAN_FILE [BASE_FILE]]".into()),
+    }
+}
+
+/// How the model that ships came to be: the second course goes on from the first one's end and teaches what is no array.
+fn shipped(output: &str) -> Result<(), Box<dyn Error>> {
+    let first = Course::first(include_bytes!("../models/base.first.plan.json"))?;
+    let second = Course::second(include_bytes!("../models/base.plan.json"))?;
+    let base = train(&first, None, &format!("{output}.first"))?.last;
+    let model = train(&second, Some(&base), output)?.average;
+    Ok(std::fs::write(output, model.encode()?)?)
 }
 
 impl Course {
+    fn first(plan: &[u8]) -> Result<Self, serde_json::Error> {
+        let slices = |_| SliceOptions { styles: &Style::TRAINING, ..SliceOptions::default() };
+        Ok(Self { plan: serde_json::from_slice(plan)?, slices })
+    }
+
+    fn second(plan: &[u8]) -> Result<Self, serde_json::Error> {
+        Ok(Self { plan: serde_json::from_slice(plan)?, slices: SliceOptions::training })
+    }
+
     fn phantom(&self, seed: u64, held_out: bool) -> Picture {
         let made = slice(seed, &(self.slices)(seed));
         Picture { image: made.image, mask: made.mask, held_out }
     }
 }
 
-fn train(course: &Course, base: Option<&ModelFile>, output: &str) -> Result<(), Box<dyn Error>> {
+fn train(course: &Course, base: Option<&ModelFile>, output: &str) -> Result<Trained, Box<dyn Error>> {
     let plan = &course.plan;
     let first = plan.seed.checked_mul(SEEDS).filter(|first| first + SEEDS <= JUDGING.start);
     let first = first.ok_or("the plan's seed has to be below 10: other phantoms judge")?;
@@ -100,7 +113,8 @@ fn train(course: &Course, base: Option<&ModelFile>, output: &str) -> Result<(), 
             std::fs::write(format!("{output}.average"), mean.encode()?)?;
         }
     }
-    Ok(())
+    let (average, _) = average.ok_or("the plan has no epochs")?;
+    Ok(Trained { last: training.model()?, average })
 }
 
 /// The mean of all models so far (and how many they are) and one more.
