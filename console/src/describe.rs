@@ -6,7 +6,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 /// The schema of every failure's body.
-const SAID: &str = "Said";
+const ERROR_BODY: &str = "ErrorBody";
 
 /// What may happen to every request.
 const EVERY: [(&str, &str); 4] = [
@@ -61,7 +61,7 @@ fn is_json(body: &RequestBody) -> bool {
 
 fn said(why: &str) -> Response {
     let mut response = Response::new(why);
-    let content = Content::new(Some(Ref::from_schema_name(SAID)));
+    let content = Content::new(Some(Ref::from_schema_name(ERROR_BODY)));
     response.content.insert("application/json".to_owned(), content.into());
     response
 }

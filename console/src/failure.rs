@@ -12,20 +12,20 @@ use crate::app::random;
 use crate::works::Refused;
 
 /// What came of a request.
-pub(crate) type Answer<T> = Result<T, Failure>;
+pub(crate) type ApiResult<T> = Result<T, Failure>;
 
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     status: StatusCode,
-    said: Said,
+    said: ErrorBody,
     /// When to try again, in seconds.
     later: Option<i64>,
 }
 
 /// The body of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct Said {
+pub(crate) struct ErrorBody {
     /// What is wrong, in a sentence.
     error: String,
     /// What to do about it.
@@ -35,7 +35,7 @@ pub(crate) struct Said {
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, said: Said { error: error.into(), what_to_do: None }, later: None }
+        Self { status, said: ErrorBody { error: error.into(), what_to_do: None }, later: None }
     }
 
     /// The request can't be right.
@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// What it says.
-    pub(crate) fn said(&self) -> &Said {
+    pub(crate) fn said(&self) -> &ErrorBody {
         &self.said
     }
 
@@ -76,7 +76,7 @@ impl Failure {
     }
 }
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for ErrorBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.error)?;
         self.what_to_do.iter().try_for_each(|what| write!(f, ": {what}"))

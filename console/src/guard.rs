@@ -20,7 +20,7 @@ use crate::access::is_loopback_name;
 use crate::app::{Console, Role, Who};
 use crate::audit::deed::Deed;
 use crate::cookie::Cookie;
-use crate::failure::{Answer, Failure};
+use crate::failure::{ApiResult, Failure};
 use crate::pages;
 
 /// The header in which scripts bring the token of their page.
@@ -80,7 +80,7 @@ fn only_looks(request: &Request) -> bool {
 }
 
 /// Where nobody logs in, another site could have its own name lead here (DNS rebinding): the name that was asked for tells.
-fn is_by_name(console: &Console, headers: &HeaderMap) -> Answer<()> {
+fn is_by_name(console: &Console, headers: &HeaderMap) -> ApiResult<()> {
     let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let (is_right, names) = match (&console.access.origin, &console.access.everyone) {
         (Some(origin), _) => (asked.eq_ignore_ascii_case(origin.authority()), origin.to_string()),
@@ -133,7 +133,7 @@ pub(crate) async fn identify(
     console: &Console,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Answer<Option<Who>> {
+) -> ApiResult<Option<Who>> {
     if let Some(everyone) = &console.access.everyone {
         return Ok(Some(console.login.without_session(everyone.clone())));
     }
@@ -152,7 +152,7 @@ fn named_by_proxy(
     console: &Console,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Answer<Option<AccountName>> {
+) -> ApiResult<Option<AccountName>> {
     let Some(header) = &console.access.proxy_header else { return Ok(None) };
     let mut named = headers.get_all(header).iter();
     let (Some(name), None) = (named.next(), named.next()) else {

@@ -15,7 +15,7 @@ use crate::accounts::{Account, Accounts};
 use crate::app::{Console, Role, Who, random};
 use crate::audit::deed::Deed;
 use crate::clock::Clock;
-use crate::failure::{Answer, Failure};
+use crate::failure::{ApiResult, Failure};
 use crate::sessions::Sessions;
 use crate::throttle::Throttle;
 
@@ -81,7 +81,7 @@ impl Login {
     ///
     /// # Errors
     /// When it is wrong, or too many were.
-    pub(crate) async fn log_in(&self, name: &str, password: String, from: IpAddr) -> Answer<String> {
+    pub(crate) async fn log_in(&self, name: &str, password: String, from: IpAddr) -> ApiResult<String> {
         let name = name.trim().parse::<AccountName>().ok();
         let account = self.with_password(name.as_ref(), password, from).await?;
         match name.zip(account) {
@@ -99,7 +99,7 @@ impl Login {
         name: Option<&AccountName>,
         password: String,
         from: IpAddr,
-    ) -> Answer<Option<Arc<Account>>> {
+    ) -> ApiResult<Option<Arc<Account>>> {
         let (address, key) = (network_of(from), name.map_or("", AccountName::as_str).as_bytes());
         let now = self.clock.now();
         let wait = |seconds| Failure::busy("too many wrong passwords", seconds);
@@ -137,7 +137,7 @@ impl Login {
         name: &AccountName,
         token: &str,
         password: String,
-    ) -> Answer<Option<String>> {
+    ) -> ApiResult<Option<String>> {
         let hash = self.passwords.hash(password).await?;
         match self.accounts.use_link(name, token, hash).await? {
             Some(account) => Ok(Some(self.sessions.begin(name.clone(), &account.epoch).await?)),
@@ -152,7 +152,7 @@ impl Login {
         before: String,
         password: String,
         from: IpAddr,
-    ) -> Answer<Option<String>> {
+    ) -> ApiResult<Option<String>> {
         if self.with_password(Some(name), before, from).await?.is_none() {
             return Ok(None);
         }
@@ -169,7 +169,7 @@ impl Login {
 
 impl Console {
     /// Logs somebody in, and notes it.
-    pub(crate) async fn log_in(&self, name: &str, password: String, from: IpAddr) -> Answer<String> {
+    pub(crate) async fn log_in(&self, name: &str, password: String, from: IpAddr) -> ApiResult<String> {
         let begun = self.login.log_in(name, password, from).await;
         let who = match &begun {
             Ok(session) => self.login.whose(session).await?,

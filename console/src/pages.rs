@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::api::{App, audit, comparison, models, runs, slices, trainings, work};
 use crate::app::{Console, Who};
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, Failure};
 use crate::notes::Which;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
@@ -55,7 +55,7 @@ fn utc(time: i64) -> String {
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-fn page(app: &Console, who: &Who, template: &str, title: &str, page: impl Serialize) -> Answer<Response> {
+fn page(app: &Console, who: &Who, template: &str, title: &str, page: impl Serialize) -> ApiResult<Response> {
     Ok(render(app, Reader::Known(who), template, title, page)?.into_response())
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn render(
     template: &str,
     title: &str,
     page: impl Serialize,
-) -> Answer<Html<String>> {
+) -> ApiResult<Html<String>> {
     let (who, csrf) = match reader {
         Reader::Known(who) => (Some(who), who.csrf.clone()),
         Reader::Stranger { csrf } => (None, csrf),
@@ -114,11 +114,11 @@ pub(crate) async fn start() -> Redirect {
     Redirect::to("/runs")
 }
 
-pub(crate) async fn runs(app: App, who: Who) -> Answer<Response> {
+pub(crate) async fn runs(app: App, who: Who) -> ApiResult<Response> {
     page(&app, &who, "runs.html", "Runs", json!({ "runs": runs::summaries(&app).await? }))
 }
 
-pub(crate) async fn run(app: App, who: Who, At(run): At<RunId>) -> Answer<Response> {
+pub(crate) async fn run(app: App, who: Who, PathParams(run): PathParams<RunId>) -> ApiResult<Response> {
     page(&app, &who, "run.html", run.as_str(), runs::progress(&app, &run).await?)
 }
 
@@ -131,9 +131,9 @@ pub(crate) struct Part {
 pub(crate) async fn wall(
     app: App,
     who: Who,
-    At(run): At<RunId>,
-    Asked(part): Asked<Part>,
-) -> Answer<Response> {
+    PathParams(run): PathParams<RunId>,
+    QueryParams(part): QueryParams<Part>,
+) -> ApiResult<Response> {
     let found = app.catalogue.run(&run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))?;
     let said =
         json!({ "run": run, "patients": found.patients(), "patient": part.patient, "model": found.model() });
@@ -143,9 +143,9 @@ pub(crate) async fn wall(
 pub(crate) async fn slice(
     app: App,
     who: Who,
-    At(which): At<Which>,
-    Asked(through): Asked<slices::Through>,
-) -> Answer<Response> {
+    PathParams(which): PathParams<Which>,
+    QueryParams(through): QueryParams<slices::Through>,
+) -> ApiResult<Response> {
     let whole = slices::whole(&app, &which, through.run()).await?;
     let neighbours = whole.neighbours.clone();
     let title = format!("{} {}", which.0, whole.listed.name);
@@ -155,7 +155,7 @@ pub(crate) async fn slice(
     page(&app, &who, "slice.html", &title, said)
 }
 
-pub(crate) async fn models(app: App, who: Who) -> Answer<Response> {
+pub(crate) async fn models(app: App, who: Who) -> ApiResult<Response> {
     let trainings = trainings::listed(&app).await?;
     let said = json!({ "models": models::listed(&app).await?, "trainings": trainings });
     page(&app, &who, "models.html", "Models", said)
@@ -170,9 +170,9 @@ pub(crate) struct Beside {
 pub(crate) async fn model(
     app: App,
     who: Who,
-    At(version): At<ModelVersion>,
-    Asked(beside): Asked<Beside>,
-) -> Answer<Response> {
+    PathParams(version): PathParams<ModelVersion>,
+    QueryParams(beside): QueryParams<Beside>,
+) -> ApiResult<Response> {
     let title = version.to_string();
     let whole = models::whole(&app, version.clone()).await?;
     let others = models::listed(&app).await?;
@@ -190,16 +190,24 @@ pub(crate) async fn model(
     page(&app, &who, "model.html", &title, said)
 }
 
-pub(crate) async fn work(app: App, who: Who, Asked(wanted): Asked<work::Wanted>) -> Answer<Response> {
+pub(crate) async fn work(
+    app: App,
+    who: Who,
+    QueryParams(wanted): QueryParams<work::Wanted>,
+) -> ApiResult<Response> {
     let (work, by) = (work::next(&app, work::SHOWN, wanted.by()).await?, wanted.by());
     page(&app, &who, "work.html", "Work", json!({ "work": work, "by": by }))
 }
 
-pub(crate) async fn help(app: App, who: Who) -> Answer<Response> {
+pub(crate) async fn help(app: App, who: Who) -> ApiResult<Response> {
     page(&app, &who, "help.html", "Help", json!({}))
 }
 
-pub(crate) async fn audit(app: App, who: Who, Asked(part): Asked<audit::Part>) -> Answer<Response> {
+pub(crate) async fn audit(
+    app: App,
+    who: Who,
+    QueryParams(part): QueryParams<audit::Part>,
+) -> ApiResult<Response> {
     let log = audit::log(&app, part).await?;
     let (later, earlier) = log.beside();
     page(&app, &who, "audit.html", "Audit", json!({ "log": log, "later": later, "earlier": earlier }))

@@ -17,7 +17,7 @@ use zip::result::ZipError;
 use zip::unstable::read::ZipIterable;
 
 use crate::app::random;
-use crate::failure::{Answer, Failure};
+use crate::failure::{ApiResult, Failure};
 use crate::works::SCANS;
 
 /// How large a delivery may be.
@@ -93,7 +93,7 @@ impl Drop for Folder {
 }
 
 /// Receives a zip into a new folder.
-pub(crate) async fn receive_packed(body: Body, deliveries: &Path, bounds: Bounds) -> Answer<Folder> {
+pub(crate) async fn receive_packed(body: Body, deliveries: &Path, bounds: Bounds) -> ApiResult<Folder> {
     let folder =
         Folder::new(deliveries).map_err(|error| Failure::from(error.context("no room for a delivery")))?;
     write(body, &folder.packed(), bounds.packed).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn receive_packed(body: Body, deliveries: &Path, bounds: Bounds
 }
 
 /// Receives a zip and unpacks it below `scans` in a new folder.
-pub(crate) async fn receive(body: Body, deliveries: &Path, bounds: Bounds) -> Answer<Folder> {
+pub(crate) async fn receive(body: Body, deliveries: &Path, bounds: Bounds) -> ApiResult<Folder> {
     let folder = receive_packed(body, deliveries, bounds).await?;
     let packed = folder.packed();
     let target = folder.path.join(SCANS);
@@ -114,7 +114,7 @@ pub(crate) async fn receive(body: Body, deliveries: &Path, bounds: Bounds) -> An
     Ok(folder)
 }
 
-async fn write(body: Body, path: &Path, most: u64) -> Answer<()> {
+async fn write(body: Body, path: &Path, most: u64) -> ApiResult<()> {
     let mut file = tokio::fs::File::create(path).await.map_err(disk)?;
     let (mut pieces, mut length) = (body.into_data_stream(), 0);
     while let Some(piece) = pieces.next().await {
@@ -142,7 +142,7 @@ fn disk(error: io::Error) -> Failure {
 }
 
 /// Unpacks; files are named by their place in the zip where they are refused, since their names may say whose they are.
-fn unpack(packed: &Path, target: &Path, bounds: Bounds) -> Answer<()> {
+fn unpack(packed: &Path, target: &Path, bounds: Bounds) -> ApiResult<()> {
     fs::create_dir(target).map_err(disk)?;
     let mut left = bounds.unpacked;
     each_entry(packed, bounds, |position, path, mut entry| {
@@ -160,7 +160,7 @@ pub(crate) fn each_file(
     bounds: Bounds,
     is_wanted: impl Fn(&str) -> bool,
     mut each: impl FnMut(String, Vec<u8>) -> anyhow::Result<()>,
-) -> Answer<()> {
+) -> ApiResult<()> {
     let mut left = bounds.unpacked;
     each_entry(packed, bounds, |position, path, mut entry| {
         let name = path.to_string_lossy().into_owned();
@@ -185,8 +185,8 @@ pub(crate) fn each_file(
 fn each_entry(
     packed: &Path,
     bounds: Bounds,
-    mut each: impl FnMut(usize, PathBuf, ZipFile<'_, File>) -> Answer<()>,
-) -> Answer<()> {
+    mut each: impl FnMut(usize, PathBuf, ZipFile<'_, File>) -> ApiResult<()>,
+) -> ApiResult<()> {
     let mut zip = open(packed, bounds)?;
     let content = File::open(packed).map_err(disk)?;
     let mut entries = zip.files_with_reader(content, ZipReadOptions::default()).map_err(no_zip)?;
@@ -201,7 +201,7 @@ fn each_entry(
 }
 
 /// A zip whose list of files is good. The list is looked through before a file is read, and not kept: it may be as long as the zip.
-fn open(packed: &Path, bounds: Bounds) -> Answer<ZipIterable<File>> {
+fn open(packed: &Path, bounds: Bounds) -> ApiResult<ZipIterable<File>> {
     let file = File::open(packed).map_err(disk)?;
     let length = file.metadata().map_err(disk)?.len();
     let mut zip = ZipIterable::try_new(file, Config::default()).map_err(no_zip)?;
@@ -260,7 +260,7 @@ fn unreadable(position: usize, why: &str) -> Failure {
 }
 
 /// The path of a file, which has to stay in the delivery's folder.
-fn inside(entry: &ZipFileEntry<'_>, position: usize, bounds: Bounds) -> Answer<PathBuf> {
+fn inside(entry: &ZipFileEntry<'_>, position: usize, bounds: Bounds) -> ApiResult<PathBuf> {
     let refuse = |why: &str| {
         Failure::bad(format!("file {} of the zip {why}", position + 1)).then("pack the folder again")
     };
@@ -284,7 +284,7 @@ fn unpack_one(
     position: usize,
     bounds: Bounds,
     left: u64,
-) -> Answer<u64> {
+) -> ApiResult<u64> {
     let taken = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             unreadable(position, "another file has its name")

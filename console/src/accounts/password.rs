@@ -9,7 +9,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
 use crate::app::random;
-use crate::failure::{Answer, Failure};
+use crate::failure::{ApiResult, Failure};
 
 /// In characters. NIST SP 800-63B asks for 8 at least where a password is all there is to it; we ask for more.
 const SHORTEST: usize = 12;
@@ -49,16 +49,19 @@ impl Default for Passwords {
 
 impl Passwords {
     /// Whether this is the password with that hash; without one it isn't, which takes as long to say.
-    pub(crate) async fn is_right(&self, password: String, hash: Option<String>) -> Answer<bool> {
+    pub(crate) async fn is_right(&self, password: String, hash: Option<String>) -> ApiResult<bool> {
         self.work(move || Ok(is_right(&password, hash.as_deref()))).await
     }
 
     /// The hash of a new password.
-    pub(crate) async fn hash(&self, password: String) -> Answer<String> {
+    pub(crate) async fn hash(&self, password: String) -> ApiResult<String> {
         self.work(move || hash(&password)).await
     }
 
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Answer<T> {
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> ApiResult<T> {
         let busy = || Failure::busy("too many people log in at this moment", 5);
         let place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = self.at_once.clone().acquire_owned().await.map_err(|_| busy())?;

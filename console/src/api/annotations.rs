@@ -20,8 +20,8 @@ use super::exchange::labelme_of;
 use super::pictures::{FOR_EVER, away, instance};
 use super::slices::{find, is_there};
 use crate::app::{Console, Who};
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::notes::Which;
 
 /// The largest mask, in bytes: well above any slice's.
@@ -55,7 +55,7 @@ pub(crate) struct Listed {
 /// The revisions of a slice's mask, the newest last.
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/revisions", tag = "annotations",
     params(("patient" = String, Path), ("slice" = String, Path)), responses((status = 200, body = [Listed])))]
-pub(crate) async fn list(app: App, At(which): At<Which>) -> Answer<Json<Vec<Listed>>> {
+pub(crate) async fn list(app: App, PathParams(which): PathParams<Which>) -> ApiResult<Json<Vec<Listed>>> {
     let all = app.notes.all::<Revision>(&which).await?;
     let listed = all.iter().map(|(id, revision)| Listed {
         revision: id.clone(),
@@ -119,15 +119,15 @@ pub(crate) struct Other {
 #[utoipa::path(post, path = "/slices/{patient}/{slice}/revisions", tag = "annotations",
     params(("patient" = String, Path), ("slice" = String, Path), New),
     request_body(content = Vec<u8>, content_type = "image/png"),
-    responses((status = 201, body = Saved), (status = 409, body = Saved), (status = 400, body = Said),
-        (status = 404, body = Said), (status = 413, body = Said)))]
+    responses((status = 201, body = Saved), (status = 409, body = Saved), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody)))]
 pub(crate) async fn add(
     app: App,
     who: Who,
-    At(which): At<Which>,
-    Asked(new): Asked<New>,
+    PathParams(which): PathParams<Which>,
+    QueryParams(new): QueryParams<New>,
     body: Body,
-) -> Answer<(StatusCode, Json<Saved>)> {
+) -> ApiResult<(StatusCode, Json<Saved>)> {
     is_there(&app, &which).await?;
     let state = new.state.unwrap_or(RevisionState::Draft);
     let mask = read_mask(&app, &which, body, state).await?;
@@ -163,7 +163,7 @@ async fn keep(
     revision: &Revision,
     mask: Bytes,
     force: bool,
-) -> Answer<Result<RevisionId, Other>> {
+) -> ApiResult<Result<RevisionId, Other>> {
     // Nobody adds a revision between the look and this one.
     let _turn = app.notes.turn(which).await;
     let newest = app.notes.all::<Revision>(which).await?.pop();
@@ -194,13 +194,18 @@ async fn learn_from(app: &Console, (patient, slice): &Which, mask: Digest) -> Op
 }
 
 /// What somebody else has made from the same revision.
-async fn beside(app: &Console, which: &Which, id: &RevisionId, revision: &Revision) -> Answer<Option<Other>> {
+async fn beside(
+    app: &Console,
+    which: &Which,
+    id: &RevisionId,
+    revision: &Revision,
+) -> ApiResult<Option<Other>> {
     let all = app.notes.all::<Revision>(which).await?;
     let others = all.into_iter().filter(|(other, beside)| other != id && beside.parent == revision.parent);
     Ok(others.last().map(|(revision, of)| Other { revision, by: of.by.clone(), at: of.at }))
 }
 
-async fn read_mask(app: &Console, which: &Which, body: Body, state: RevisionState) -> Answer<Bytes> {
+async fn read_mask(app: &Console, which: &Which, body: Body, state: RevisionState) -> ApiResult<Bytes> {
     let bytes = axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a mask has at most {MOST_BYTES} bytes"))
     })?;
@@ -210,7 +215,7 @@ async fn read_mask(app: &Console, which: &Which, body: Body, state: RevisionStat
 }
 
 /// The mask as it is kept: an indexed PNG, the same for the same pixels.
-fn checked(bytes: &[u8], size: (usize, usize), state: RevisionState) -> Answer<Bytes> {
+fn checked(bytes: &[u8], size: (usize, usize), state: RevisionState) -> ApiResult<Bytes> {
     let mask: Mask =
         png::decode_mask(bytes).map_err(|error| Failure::bad(format!("the mask can't be read: {error}")))?;
     if mask.size() != size {
@@ -228,16 +233,21 @@ fn checked(bytes: &[u8], size: (usize, usize), state: RevisionState) -> Answer<B
 /// A revision's mask (indexed PNG).
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/revisions/{revision}/mask.png", tag = "annotations",
     params(("patient" = String, Path), ("slice" = String, Path), ("revision" = String, Path)),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
 pub(crate) async fn mask(
     app: App,
-    At((patient, slice, revision)): At<(PatientKey, SliceId, RevisionId)>,
-) -> Answer<Response> {
+    PathParams((patient, slice, revision)): PathParams<(PatientKey, SliceId, RevisionId)>,
+) -> ApiResult<Response> {
     let png = mask_of(&app, patient, slice, &revision).await?;
     Ok(([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, FOR_EVER)], png).into_response())
 }
 
-async fn mask_of(app: &Console, patient: PatientKey, slice: SliceId, revision: &RevisionId) -> Answer<Bytes> {
+async fn mask_of(
+    app: &Console,
+    patient: PatientKey,
+    slice: SliceId,
+    revision: &RevisionId,
+) -> ApiResult<Bytes> {
     let key = ObjectKey::Revision(patient, slice, revision.clone());
     let found: Option<Revision> = objects::json_if_there(&*app.store, key).await?;
     let found = found.ok_or_else(|| Failure::missing(format!("revision {revision}")))?;
@@ -247,11 +257,11 @@ async fn mask_of(app: &Console, patient: PatientKey, slice: SliceId, revision: &
 /// A revision's mask as a labelme file, from which labelme makes the same mask again.
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/revisions/{revision}/labelme.json", tag = "annotations",
     params(("patient" = String, Path), ("slice" = String, Path), ("revision" = String, Path)),
-    responses((status = 200, content_type = "application/json", body = Object), (status = 404, body = Said)))]
+    responses((status = 200, content_type = "application/json", body = Object), (status = 404, body = ErrorBody)))]
 pub(crate) async fn labelme_file(
     app: App,
-    At((patient, slice, revision)): At<(PatientKey, SliceId, RevisionId)>,
-) -> Answer<Response> {
+    PathParams((patient, slice, revision)): PathParams<(PatientKey, SliceId, RevisionId)>,
+) -> ApiResult<Response> {
     let which = (patient.clone(), slice.clone());
     let name = match find(&app, &which, None).await {
         Ok((run, position)) => run.slices[position].name.clone(),

@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use crate::app::Console;
 use crate::audit::Entry;
-use crate::extract::Asked;
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::QueryParams;
+use crate::failure::{ApiResult, ErrorBody, Failure};
 
 /// How many entries are given unless fewer or more are asked for.
 const SHOWN: usize = 100;
@@ -44,12 +44,12 @@ pub(crate) struct Log {
 
 /// Who saw and changed what on a day, the latest first. What somebody did several times within half a minute is one entry.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Part),
-    responses((status = 200, body = Log), (status = 400, body = Said), (status = 403, body = Said)))]
-pub(crate) async fn list(app: App, Asked(part): Asked<Part>) -> Answer<Json<Log>> {
+    responses((status = 200, body = Log), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody)))]
+pub(crate) async fn list(app: App, QueryParams(part): QueryParams<Part>) -> ApiResult<Json<Log>> {
     Ok(Json(log(&app, part).await?))
 }
 
-pub(crate) async fn log(app: &Console, part: Part) -> Answer<Log> {
+pub(crate) async fn log(app: &Console, part: Part) -> ApiResult<Log> {
     // A form that is sent with an empty field means that nothing is asked for.
     let said = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (day, user) = (said(part.day), said(part.user));

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::pictures::away;
 use crate::app::Console;
-use crate::failure::Answer;
+use crate::failure::ApiResult;
 use crate::notes::Which;
 
 /// How many slices are compared at most, those annotated last.
@@ -44,7 +44,7 @@ pub(crate) struct Compared {
 }
 
 /// The annotated slices, each with its newest revision, those annotated last first.
-pub(crate) async fn annotated(app: &Console) -> Answer<Vec<(Which, Arc<Revision>)>> {
+pub(crate) async fn annotated(app: &Console) -> ApiResult<Vec<(Which, Arc<Revision>)>> {
     let newest = app.notes.newest::<Revision>().await?;
     let newest = newest.into_iter().map(|(which, (_, revision))| (which, revision));
     let mut annotated: Vec<_> = newest.filter(|(_, revision)| revision.state.is_final()).collect();
@@ -54,7 +54,11 @@ pub(crate) async fn annotated(app: &Console) -> Answer<Vec<(Which, Arc<Revision>
 }
 
 /// How far the masks of two versions are people's.
-pub(crate) async fn compare(app: &Console, version: ModelVersion, with: ModelVersion) -> Answer<Comparison> {
+pub(crate) async fn compare(
+    app: &Console,
+    version: ModelVersion,
+    with: ModelVersion,
+) -> ApiResult<Comparison> {
     let (mut slices, mut missing) = (Vec::new(), 0);
     for ((patient, slice), revision) in annotated(app).await? {
         let mask = |model: &ModelVersion| ObjectKey::Mask(model.clone(), patient.clone(), slice.clone());
@@ -77,7 +81,7 @@ pub(crate) async fn compare(app: &Console, version: ModelVersion, with: ModelVer
     Ok(Comparison { version, with, iou, with_iou, missing, slices })
 }
 
-fn overlaps(truth: &[u8], one: &[u8], other: &[u8]) -> Answer<(f64, f64)> {
+fn overlaps(truth: &[u8], one: &[u8], other: &[u8]) -> ApiResult<(f64, f64)> {
     let mask = |bytes: &[u8]| png::decode_mask(bytes).map_err(anyhow::Error::from);
     let truth = mask(truth)?;
     let iou = |bytes: &[u8]| anyhow::Ok(Overlap::of(&truth, &mask(bytes)?)?.iou);

@@ -21,8 +21,8 @@ use super::App;
 use crate::app::Console;
 use crate::archive::{self, Archive};
 use crate::catalogue::{Reached, Run};
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::notes::Which;
 
 /// Says in an export whose each mask is.
@@ -74,8 +74,12 @@ impl Source {
 /// The masks of a run's slices as a zip: `PATIENT/NAME.png` of the slice's size with the values 0 and 1, people's newest where there is
 /// one, else the model's, and `masks.csv`, which says whose each is. For annotators.
 #[utoipa::path(get, path = "/runs/{run}/masks.zip", tag = "exchange", params(("run" = String, Path), Whose),
-    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn masks(app: App, At(run): At<RunId>, Asked(whose): Asked<Whose>) -> Answer<Response> {
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn masks(
+    app: App,
+    PathParams(run): PathParams<RunId>,
+    QueryParams(whose): QueryParams<Whose>,
+) -> ApiResult<Response> {
     let outgoing = outgoing(&app, &run, whose.patient.as_ref()).await?;
     let (store, handle) = (app.store.clone(), Handle::current());
     Ok(archive::answer(&file_name("masks", &run, whose.patient.as_ref()), move |zip| {
@@ -93,12 +97,12 @@ pub(crate) async fn masks(app: App, At(run): At<RunId>, Asked(whose): Asked<Whos
 /// The pictures of a run's slices with their masks as labelme files, side by side as labelme wants them: `PATIENT_NAME.png` and
 /// `PATIENT_NAME.json`, from which labelme makes the same masks. What labelme saves comes in again by `annotations`. For annotators.
 #[utoipa::path(get, path = "/runs/{run}/labelme.zip", tag = "exchange", params(("run" = String, Path), Whose),
-    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 404, body = Said)))]
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 404, body = ErrorBody)))]
 pub(crate) async fn labelme_files(
     app: App,
-    At(run): At<RunId>,
-    Asked(whose): Asked<Whose>,
-) -> Answer<Response> {
+    PathParams(run): PathParams<RunId>,
+    QueryParams(whose): QueryParams<Whose>,
+) -> ApiResult<Response> {
     let outgoing = outgoing(&app, &run, whose.patient.as_ref()).await?;
     let (app, handle) = (app.0, Handle::current());
     let name = file_name("labelme", &run, whose.patient.as_ref());
@@ -164,8 +168,8 @@ pub(crate) fn labelme_of(
 /// here would learn from. For annotators.
 #[utoipa::path(get, path = "/dataset.zip", tag = "exchange",
     responses((status = 200, content_type = "application/zip", body = Vec<u8>),
-        (status = 409, description = "Nothing is annotated yet.", body = Said)))]
-pub(crate) async fn dataset(app: App) -> Answer<Response> {
+        (status = 409, description = "Nothing is annotated yet.", body = ErrorBody)))]
+pub(crate) async fn dataset(app: App) -> ApiResult<Response> {
     let dataset = app.retraining.newest_dataset(&Plan::default()).await.map_err(|error| {
         match error.downcast_ref::<BadPair>() {
             Some(bad) => Failure::conflict(bad.to_string()).then("accept the masks of some slices first"),
@@ -187,11 +191,11 @@ pub(crate) async fn dataset(app: App) -> Answer<Response> {
     }))
 }
 
-pub(super) async fn found(app: &Console, run: &RunId) -> Answer<Arc<Run>> {
+pub(super) async fn found(app: &Console, run: &RunId) -> ApiResult<Arc<Run>> {
     app.catalogue.run(run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))
 }
 
-async fn outgoing(app: &Console, run: &RunId, patient: Option<&PatientKey>) -> Answer<Vec<Outgoing>> {
+async fn outgoing(app: &Console, run: &RunId, patient: Option<&PatientKey>) -> ApiResult<Vec<Outgoing>> {
     let run = found(app, run).await?;
     let mut newest: HashMap<Which, (RevisionId, Arc<Revision>)> = app.notes.newest().await?;
     let mut all = Vec::new();

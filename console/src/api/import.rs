@@ -22,8 +22,8 @@ use super::exchange::{TABLE, found};
 use super::pictures::away;
 use crate::app::{Console, Who};
 use crate::catalogue::Run;
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody};
 use crate::upload::{self, Bounds};
 
 /// How large a zip of annotations may be. A labelme file may have its picture inside.
@@ -59,15 +59,15 @@ struct ImportedFile {
 /// annotators.
 #[utoipa::path(post, path = "/runs/{run}/annotations", tag = "exchange", params(("run" = String, Path), How),
     request_body(content = Vec<u8>, content_type = "application/zip"),
-    responses((status = 200, body = Imported), (status = 400, body = Said), (status = 404, body = Said),
-        (status = 413, body = Said)))]
+    responses((status = 200, body = Imported), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody)))]
 pub(crate) async fn import(
     app: App,
     who: Who,
-    At(run): At<RunId>,
-    Asked(how): Asked<How>,
+    PathParams(run): PathParams<RunId>,
+    QueryParams(how): QueryParams<How>,
     body: Body,
-) -> Answer<Json<Imported>> {
+) -> ApiResult<Json<Imported>> {
     let names = names(&*found(&app, &run).await?);
     let folder = upload::receive_packed(body, app.works.deliveries(), BOUNDS).await?;
     let force = how.force.unwrap_or(false);
@@ -104,7 +104,7 @@ struct Import {
 
 impl Import {
     /// Takes in the files of a zip. All of it is read before anything is kept, so that one that is damaged leaves nothing.
-    fn files(mut self, packed: &Path, handle: &Handle) -> Answer<Vec<ImportedFile>> {
+    fn files(mut self, packed: &Path, handle: &Handle) -> ApiResult<Vec<ImportedFile>> {
         let mut annotations = Vec::new();
         upload::each_file(
             packed,
@@ -210,7 +210,7 @@ fn names(run: &Run) -> SliceNames {
 
 impl ImportedFile {
     /// What preprocess said.
-    async fn look(&mut self, store: &dyn ObjectStore) -> Answer<()> {
+    async fn look(&mut self, store: &dyn ObjectStore) -> ApiResult<()> {
         let Some((slice, annotation)) = &self.drawn else { return Ok(()) };
         let key = ObjectKey::AnnotationVerdict(slice.patient.clone(), slice.slice.clone(), *annotation);
         if let Some(AnnotationVerdict::Refused { why }) = objects::json_if_there(store, key).await? {

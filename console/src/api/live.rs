@@ -11,7 +11,7 @@ use modiolus_runtime::CancellationToken;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::failure::Answer;
+use crate::failure::ApiResult;
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub(crate) fn watch<T, F, A>(stopping: CancellationToken, look: F) -> Live
 where
     T: Watched,
     F: Fn() -> A + Send + Sync + 'static,
-    A: Future<Output = Answer<T>> + Send,
+    A: Future<Output = ApiResult<T>> + Send,
 {
     let watch =
         Watch { look, stopping, told: String::new(), is_over: false, until: Instant::now() + LONGEST };
@@ -55,7 +55,7 @@ impl<T, F, A> Watch<F>
 where
     T: Watched,
     F: Fn() -> A + Send + Sync + 'static,
-    A: Future<Output = Answer<T>> + Send,
+    A: Future<Output = ApiResult<T>> + Send,
 {
     async fn next(&mut self) -> Option<Event> {
         while !self.is_over && Instant::now() < self.until {

@@ -12,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{App, comparison};
 use crate::app::Console;
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 
 /// A version in a list.
 #[derive(Serialize, ToSchema)]
@@ -34,11 +34,11 @@ pub(crate) struct Listed {
 
 /// All versions.
 #[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, body = [Listed])))]
-pub(crate) async fn list(app: App) -> Answer<Json<Vec<Listed>>> {
+pub(crate) async fn list(app: App) -> ApiResult<Json<Vec<Listed>>> {
     Ok(Json(listed(&app).await?))
 }
 
-pub(crate) async fn listed(app: &Console) -> Answer<Vec<Listed>> {
+pub(crate) async fn listed(app: &Console) -> ApiResult<Vec<Listed>> {
     let versions = models::versions(&*app.store).await?;
     let listed = versions.into_iter().map(|Version { version, current, plan, gate }| Listed {
         version,
@@ -77,12 +77,12 @@ impl Whole {
 
 /// One version.
 #[utoipa::path(get, path = "/models/{version}", tag = "models", params(("version" = String, Path)),
-    responses((status = 200, body = Whole), (status = 404, body = Said)))]
-pub(crate) async fn one(app: App, At(version): At<ModelVersion>) -> Answer<Json<Whole>> {
+    responses((status = 200, body = Whole), (status = 404, body = ErrorBody)))]
+pub(crate) async fn one(app: App, PathParams(version): PathParams<ModelVersion>) -> ApiResult<Json<Whole>> {
     Ok(Json(whole(&app, version).await?))
 }
 
-pub(crate) async fn whole(app: &Console, version: ModelVersion) -> Answer<Whole> {
+pub(crate) async fn whole(app: &Console, version: ModelVersion) -> ApiResult<Whole> {
     let bytes = length(app, &version).await?;
     let pointer = models::current(&*app.store).await?;
     let origin = models::origin(&*app.store, ObjectKey::Model(version.clone())).await?;
@@ -93,7 +93,7 @@ pub(crate) async fn whole(app: &Console, version: ModelVersion) -> Answer<Whole>
     Ok(Whole { version, current, bytes, origin, plan: json(serde_json::to_value(plan))?, gate })
 }
 
-async fn length(app: &Console, version: &ModelVersion) -> Answer<u64> {
+async fn length(app: &Console, version: &ModelVersion) -> ApiResult<u64> {
     let length = app.store.length(&ObjectKey::Model(version.clone())).await?;
     length.ok_or_else(|| Failure::missing(format!("model {version}")))
 }
@@ -106,8 +106,11 @@ pub(crate) struct Drawing {
 
 /// Has a version draw the masks of all annotated slices, so that it can be compared.
 #[utoipa::path(post, path = "/models/{version}/draw", tag = "models", params(("version" = String, Path)),
-    responses((status = 202, body = Drawing), (status = 404, body = Said)))]
-pub(crate) async fn draw(app: App, At(version): At<ModelVersion>) -> Answer<(StatusCode, Json<Drawing>)> {
+    responses((status = 202, body = Drawing), (status = 404, body = ErrorBody)))]
+pub(crate) async fn draw(
+    app: App,
+    PathParams(version): PathParams<ModelVersion>,
+) -> ApiResult<(StatusCode, Json<Drawing>)> {
     length(&app, &version).await?;
     let annotated = comparison::annotated(&app).await?;
     let slices: Vec<SliceRef> =
@@ -127,12 +130,12 @@ pub(crate) struct Beside {
 
 /// A version beside another on the slices that people have annotated: how far each mask is theirs.
 #[utoipa::path(get, path = "/models/{version}/comparison", tag = "models", params(("version" = String, Path), Beside),
-    responses((status = 200, body = comparison::Comparison), (status = 404, body = Said)))]
+    responses((status = 200, body = comparison::Comparison), (status = 404, body = ErrorBody)))]
 pub(crate) async fn compare(
     app: App,
-    At(version): At<ModelVersion>,
-    Asked(beside): Asked<Beside>,
-) -> Answer<Json<comparison::Comparison>> {
+    PathParams(version): PathParams<ModelVersion>,
+    QueryParams(beside): QueryParams<Beside>,
+) -> ApiResult<Json<comparison::Comparison>> {
     for version in [&version, &beside.with] {
         length(&app, version).await?;
     }
@@ -157,16 +160,19 @@ impl From<CurrentModel> for Current {
 
 /// Makes a version the one that runs use.
 #[utoipa::path(post, path = "/models/{version}/promote", tag = "models", params(("version" = String, Path)),
-    responses((status = 200, body = Current), (status = 404, body = Said)))]
-pub(crate) async fn promote(app: App, At(version): At<ModelVersion>) -> Answer<Json<Current>> {
+    responses((status = 200, body = Current), (status = 404, body = ErrorBody)))]
+pub(crate) async fn promote(
+    app: App,
+    PathParams(version): PathParams<ModelVersion>,
+) -> ApiResult<Json<Current>> {
     length(&app, &version).await?;
     Ok(Json(models::make_current(&*app.store, version).await?.into()))
 }
 
 /// Goes back to the model that was current before.
 #[utoipa::path(post, path = "/models/rollback", tag = "models",
-    responses((status = 200, body = Current), (status = 409, body = Said)))]
-pub(crate) async fn rollback(app: App) -> Answer<Json<Current>> {
+    responses((status = 200, body = Current), (status = 409, body = ErrorBody)))]
+pub(crate) async fn rollback(app: App) -> ApiResult<Json<Current>> {
     match models::current(&*app.store).await? {
         Some(pointer) if !pointer.previous.is_empty() => {
             Ok(Json(models::roll_back(&*app.store, None).await?.into()))

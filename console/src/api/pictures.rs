@@ -15,8 +15,8 @@ use utoipa::IntoParams;
 use super::App;
 use super::slices::find;
 use crate::app::Console;
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::notes::Which;
 
 /// The longer side of a small picture, in pixels.
@@ -36,13 +36,13 @@ pub(crate) struct Of {
 /// The slice as people see it (8 bit grey).
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/image.png", tag = "pictures",
     params(("patient" = String, Path), ("slice" = String, Path)),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn image(app: App, At(which): At<Which>) -> Answer<Response> {
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn image(app: App, PathParams(which): PathParams<Which>) -> ApiResult<Response> {
     Ok(picture(picture_of(&app, &which).await?))
 }
 
 /// The slice's picture; one that has none yet, since its run hasn't come so far, is made from its values.
-async fn picture_of(app: &Console, which: &Which) -> Answer<Bytes> {
+async fn picture_of(app: &Console, which: &Which) -> ApiResult<Bytes> {
     let key = ObjectKey::Image(which.0.clone(), which.1.clone());
     if app.store.length(&key).await?.is_some() {
         return Ok(objects::bytes(&*app.store, key).await?);
@@ -54,8 +54,8 @@ async fn picture_of(app: &Console, which: &Which) -> Answer<Bytes> {
 /// The slice, small.
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/thumbnail.png", tag = "pictures",
     params(("patient" = String, Path), ("slice" = String, Path)),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn thumbnail(app: App, At(which): At<Which>) -> Answer<Response> {
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn thumbnail(app: App, PathParams(which): PathParams<Which>) -> ApiResult<Response> {
     let bytes = picture_of(&app, &which).await?;
     let small = away(move || {
         let image = png::decode_grey(&bytes).map_err(anyhow::Error::from)?;
@@ -71,24 +71,36 @@ pub(crate) async fn thumbnail(app: App, At(which): At<Which>) -> Answer<Response
 /// A model's mask of the slice (indexed: 0 background, 1 electrode).
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/mask.png", tag = "pictures",
     params(("patient" = String, Path), ("slice" = String, Path), Of),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn mask(app: App, At(which): At<Which>, Asked(of): Asked<Of>) -> Answer<Response> {
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn mask(
+    app: App,
+    PathParams(which): PathParams<Which>,
+    QueryParams(of): QueryParams<Of>,
+) -> ApiResult<Response> {
     drawn(&app, which, of, ObjectKey::Mask).await
 }
 
 /// A model's probabilities of the slice (8 bit grey: 255 is 1).
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/probability.png", tag = "pictures",
     params(("patient" = String, Path), ("slice" = String, Path), Of),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn probability(app: App, At(which): At<Which>, Asked(of): Asked<Of>) -> Answer<Response> {
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn probability(
+    app: App,
+    PathParams(which): PathParams<Which>,
+    QueryParams(of): QueryParams<Of>,
+) -> ApiResult<Response> {
     drawn(&app, which, of, ObjectKey::Probability).await
 }
 
 /// The slice with a model's mask drawn over it (RGB).
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/overlay.png", tag = "pictures",
     params(("patient" = String, Path), ("slice" = String, Path), Of),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn overlay(app: App, At(which): At<Which>, Asked(of): Asked<Of>) -> Answer<Response> {
+    responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn overlay(
+    app: App,
+    PathParams(which): PathParams<Which>,
+    QueryParams(of): QueryParams<Of>,
+) -> ApiResult<Response> {
     drawn(&app, which, of, ObjectKey::Overlay).await
 }
 
@@ -97,7 +109,7 @@ async fn drawn(
     which: Which,
     of: Of,
     key: fn(ModelVersion, PatientKey, SliceId) -> ObjectKey,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     // The latest run's model is another one tomorrow.
     let caching = if of.model.is_some() { FOR_EVER } else { "no-store" };
     let model = match of.model {
@@ -119,8 +131,8 @@ async fn drawn(
 /// `X-Rows`, `X-Columns`, `X-Type`, `X-Minimum`, `X-Maximum` and `X-Inverted` (the lowest value is white) say what they are.
 #[utoipa::path(get, path = "/slices/{patient}/{slice}/pixels", tag = "pictures",
     params(("patient" = String, Path), ("slice" = String, Path)),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = Said)))]
-pub(crate) async fn pixels(app: App, At(which): At<Which>) -> Answer<Response> {
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn pixels(app: App, PathParams(which): PathParams<Which>) -> ApiResult<Response> {
     let instance = instance(&app, &which).await?;
     away(move || {
         let values = instance.values_to_show();
@@ -156,7 +168,7 @@ fn whole(value: f32) -> Option<i16> {
 }
 
 /// The slice, decoded.
-pub(crate) async fn instance(app: &Console, which: &Which) -> Answer<Arc<Instance>> {
+pub(crate) async fn instance(app: &Console, which: &Which) -> ApiResult<Arc<Instance>> {
     let key = ObjectKey::Instance(which.0.clone(), which.1.clone());
     if app.store.length(&key).await?.is_none() {
         return Err(Failure::missing(format!("slice {} of the patient {}", which.1, which.0)));
@@ -166,7 +178,9 @@ pub(crate) async fn instance(app: &Console, which: &Which) -> Answer<Arc<Instanc
 }
 
 /// Does what takes a while away from the threads that answer.
-pub(crate) async fn away<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+pub(crate) async fn away<T: Send + 'static>(
+    work: impl FnOnce() -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
     let stopping = |_| Failure::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "the console is stopping");
     tokio::task::spawn_blocking(work).await.map_err(stopping)?
 }

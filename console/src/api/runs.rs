@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::live::{Live, Watched, watch};
 use crate::app::Console;
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::progress::{Progress, Summary};
 use crate::upload::receive;
 
@@ -21,11 +21,11 @@ const AT_A_TIME: usize = 8;
 
 /// All runs, the latest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", responses((status = 200, body = [Summary])))]
-pub(crate) async fn list(app: App) -> Answer<Json<Vec<Summary>>> {
+pub(crate) async fn list(app: App) -> ApiResult<Json<Vec<Summary>>> {
     Ok(Json(summaries(&app).await?))
 }
 
-pub(crate) async fn summaries(app: &Console) -> Answer<Vec<Summary>> {
+pub(crate) async fn summaries(app: &Console) -> ApiResult<Vec<Summary>> {
     let runs = app.catalogue.runs().await?;
     let summaries: Vec<_> = runs.iter().map(|run| summary(app, run)).collect();
     let summaries: Vec<Option<Summary>> = iter(summaries).buffered(AT_A_TIME).try_collect().await?;
@@ -33,7 +33,7 @@ pub(crate) async fn summaries(app: &Console) -> Answer<Vec<Summary>> {
 }
 
 /// What a list says of a run. That of a run that is done is remembered: there may be hundreds.
-async fn summary(app: &Console, run: &RunId) -> Answer<Option<Summary>> {
+async fn summary(app: &Console, run: &RunId) -> ApiResult<Option<Summary>> {
     let known = app.watching.summary(run);
     if known.is_some() && app.catalogue.is_done(run).await? {
         return Ok(known);
@@ -48,12 +48,12 @@ async fn summary(app: &Console, run: &RunId) -> Answer<Option<Summary>> {
 
 /// One run: patients by stage, refused files by reason, jobs that were given up.
 #[utoipa::path(get, path = "/runs/{run}", tag = "runs", params(("run" = String, Path)),
-    responses((status = 200, body = Progress), (status = 404, body = Said)))]
-pub(crate) async fn one(app: App, At(run): At<RunId>) -> Answer<Json<Progress>> {
+    responses((status = 200, body = Progress), (status = 404, body = ErrorBody)))]
+pub(crate) async fn one(app: App, PathParams(run): PathParams<RunId>) -> ApiResult<Json<Progress>> {
     Ok(Json(progress(&app, &run).await?))
 }
 
-pub(crate) async fn progress(app: &Console, run: &RunId) -> Answer<Progress> {
+pub(crate) async fn progress(app: &Console, run: &RunId) -> ApiResult<Progress> {
     let found = app.catalogue.run(run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))?;
     Ok(Progress::of(&found, &app.watching, app.works.standing(run).await))
 }
@@ -66,8 +66,8 @@ impl Watched for Progress {
 
 /// A run while it works: `progress` whenever something has changed, `done` at its end, with the same JSON as `GET`.
 #[utoipa::path(get, path = "/runs/{run}/events", tag = "runs", params(("run" = String, Path)),
-    responses((status = 200, content_type = "text/event-stream", body = Object), (status = 404, body = Said)))]
-pub(crate) async fn events(app: App, At(run): At<RunId>) -> Answer<Live> {
+    responses((status = 200, content_type = "text/event-stream", body = Object), (status = 404, body = ErrorBody)))]
+pub(crate) async fn events(app: App, PathParams(run): PathParams<RunId>) -> ApiResult<Live> {
     progress(&app, &run).await?;
     let app = app.0;
     Ok(watch(app.stopping.clone(), move || {
@@ -79,9 +79,9 @@ pub(crate) async fn events(app: App, At(run): At<RunId>) -> Answer<Live> {
 /// Ends a run before its end. What is done stays done; the files of the delivery are deleted. The same files uploaded again go on
 /// with it. For operators.
 #[utoipa::path(post, path = "/runs/{run}/cancel", tag = "runs", params(("run" = String, Path)),
-    responses((status = 200, body = Progress), (status = 404, body = Said),
-        (status = 409, description = "It is done already.", body = Said)))]
-pub(crate) async fn cancel(app: App, At(run): At<RunId>) -> Answer<Json<Progress>> {
+    responses((status = 200, body = Progress), (status = 404, body = ErrorBody),
+        (status = 409, description = "It is done already.", body = ErrorBody)))]
+pub(crate) async fn cancel(app: App, PathParams(run): PathParams<RunId>) -> ApiResult<Json<Progress>> {
     progress(&app, &run).await?;
     app.works.cancel(&run).await?;
     app.catalogue.forget(&run);
@@ -97,9 +97,12 @@ pub(crate) struct GivenUp {
 
 /// Has the jobs of a run that were given up done again, and what follows from them. For operators.
 #[utoipa::path(post, path = "/runs/{run}/replay", tag = "runs", params(("run" = String, Path)),
-    responses((status = 202, body = GivenUp), (status = 404, body = Said),
-        (status = 409, description = "Nothing was given up, it is under way, or its files are gone.", body = Said)))]
-pub(crate) async fn replay(app: App, At(run): At<RunId>) -> Answer<(StatusCode, Json<GivenUp>)> {
+    responses((status = 202, body = GivenUp), (status = 404, body = ErrorBody),
+        (status = 409, description = "Nothing was given up, it is under way, or its files are gone.", body = ErrorBody)))]
+pub(crate) async fn replay(
+    app: App,
+    PathParams(run): PathParams<RunId>,
+) -> ApiResult<(StatusCode, Json<GivenUp>)> {
     progress(&app, &run).await?;
     let jobs = app.works.replay(&run).await?;
     app.catalogue.forget(&run);
@@ -108,9 +111,9 @@ pub(crate) async fn replay(app: App, At(run): At<RunId>) -> Answer<(StatusCode, 
 
 /// Leaves the jobs of a run that were given up as they are, and forgets what was kept to replay them. For operators.
 #[utoipa::path(post, path = "/runs/{run}/drop", tag = "runs", params(("run" = String, Path)),
-    responses((status = 200, body = GivenUp), (status = 404, body = Said),
-        (status = 409, description = "Nothing is kept of it.", body = Said)))]
-pub(crate) async fn drop_given_up(app: App, At(run): At<RunId>) -> Answer<Json<GivenUp>> {
+    responses((status = 200, body = GivenUp), (status = 404, body = ErrorBody),
+        (status = 409, description = "Nothing is kept of it.", body = ErrorBody)))]
+pub(crate) async fn drop_given_up(app: App, PathParams(run): PathParams<RunId>) -> ApiResult<Json<GivenUp>> {
     progress(&app, &run).await?;
     let jobs = app.works.drop_given_up(&run).await?;
     Ok(Json(GivenUp { jobs }))
@@ -136,13 +139,13 @@ pub(crate) struct Started {
 /// given up, when those are dropped; what is kept is de-identified. For operators.
 #[utoipa::path(post, path = "/runs", tag = "runs", params(Wanted),
     request_body(content = Vec<u8>, content_type = "application/zip"),
-    responses((status = 202, body = Started), (status = 400, body = Said), (status = 409, body = Said),
-        (status = 413, body = Said)))]
+    responses((status = 202, body = Started), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 413, body = ErrorBody)))]
 pub(crate) async fn start(
     app: App,
-    Asked(wanted): Asked<Wanted>,
+    QueryParams(wanted): QueryParams<Wanted>,
     body: Body,
-) -> Answer<(StatusCode, Json<Started>)> {
+) -> ApiResult<(StatusCode, Json<Started>)> {
     let plane = match wanted.plane.as_deref() {
         None => Plane::CORONAL,
         Some(text) => text.parse().map_err(|error| Failure::bad(format!("plane: {error}")))?,

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use super::App;
 use crate::app::Who;
 use crate::cookie::Cookie;
-use crate::extract::Told;
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::JsonBody;
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::guard::Address;
 
 /// Who asks, and what they have to bring with what changes something.
@@ -29,7 +29,7 @@ impl From<Who> for Session {
 
 /// Who asks.
 #[utoipa::path(get, path = "/session", tag = "session",
-    responses((status = 200, body = Session), (status = 401, body = Said)))]
+    responses((status = 200, body = Session), (status = 401, body = ErrorBody)))]
 pub(crate) async fn session(who: Who) -> Json<Session> {
     Json(who.into())
 }
@@ -44,13 +44,13 @@ pub(crate) struct Credentials {
 /// Logs in. The answer sets the cookie of the session, which requests have to bring until it ends: two hours after the last
 /// one, twelve after the first. After some wrong passwords one has to wait, as `Retry-After` says.
 #[utoipa::path(post, path = "/session", tag = "session", request_body = Credentials, security(()),
-    responses((status = 200, body = Session), (status = 401, body = Said), (status = 429, body = Said)))]
+    responses((status = 200, body = Session), (status = 401, body = ErrorBody), (status = 429, body = ErrorBody)))]
 pub(crate) async fn log_in(
     app: App,
     Address(from): Address,
     headers: HeaderMap,
-    Told(told): Told<Credentials>,
-) -> Answer<([(HeaderName, HeaderValue); 1], Json<Session>)> {
+    JsonBody(told): JsonBody<Credentials>,
+) -> ApiResult<([(HeaderName, HeaderValue); 1], Json<Session>)> {
     let id = app.log_in(&told.name, told.password, from).await?;
     let cookie = Cookie::Session.keep(Some(&id), &headers, &app.access)?;
     let who = app.login.whose(&id).await?;
@@ -60,11 +60,11 @@ pub(crate) async fn log_in(
 }
 
 /// Logs out: the session is over.
-#[utoipa::path(delete, path = "/session", tag = "session", responses((status = 204), (status = 401, body = Said)))]
+#[utoipa::path(delete, path = "/session", tag = "session", responses((status = 204), (status = 401, body = ErrorBody)))]
 pub(crate) async fn log_out(
     app: App,
     headers: HeaderMap,
-) -> Answer<(StatusCode, [(HeaderName, HeaderValue); 1])> {
+) -> ApiResult<(StatusCode, [(HeaderName, HeaderValue); 1])> {
     if let Some(id) = Cookie::Session.read(&headers, &app.access) {
         app.login.log_out(id).await?;
     }

@@ -18,8 +18,8 @@ use super::App;
 use super::pictures::instance;
 use crate::app::{Console, Who};
 use crate::catalogue::{Reached, Run, Slice};
-use crate::extract::{Asked, At};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{PathParams, QueryParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::notes::Which;
 
 /// How many slices of a wall are given at most, unless fewer are asked for.
@@ -86,12 +86,12 @@ pub(crate) struct Sayings {
 }
 
 impl Sayings {
-    pub(crate) async fn read(app: &Console) -> Answer<Self> {
+    pub(crate) async fn read(app: &Console) -> ApiResult<Self> {
         Ok(Self { triage: app.notes.newest().await?, revisions: app.notes.newest().await? })
     }
 
     /// What people said of one slice alone.
-    async fn of_slice(app: &Console, which: &Which) -> Answer<Self> {
+    async fn of_slice(app: &Console, which: &Which) -> ApiResult<Self> {
         let (triage, revision) = (app.notes.all(which).await?.pop(), app.notes.all(which).await?.pop());
         Ok(Self {
             triage: triage.into_iter().map(|newest| (which.clone(), newest)).collect(),
@@ -149,8 +149,12 @@ pub(crate) struct Wall {
 
 /// The slices of a run, those with the clearest arrays first.
 #[utoipa::path(get, path = "/runs/{run}/slices", tag = "slices", params(("run" = String, Path), Wanted),
-    responses((status = 200, body = Wall), (status = 400, body = Said), (status = 404, body = Said)))]
-pub(crate) async fn wall(app: App, At(run): At<RunId>, Asked(wanted): Asked<Wanted>) -> Answer<Json<Wall>> {
+    responses((status = 200, body = Wall), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn wall(
+    app: App,
+    PathParams(run): PathParams<RunId>,
+    QueryParams(wanted): QueryParams<Wanted>,
+) -> ApiResult<Json<Wall>> {
     let found = app.catalogue.run(&run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))?;
     let answer = wanted.triage.as_deref().map(answer).transpose()?;
     let sayings = Sayings::read(&app).await?;
@@ -167,7 +171,7 @@ pub(crate) async fn wall(app: App, At(run): At<RunId>, Asked(wanted): Asked<Want
     Ok(Json(Wall { total, slices }))
 }
 
-fn answer(text: &str) -> Answer<Option<Clarity>> {
+fn answer(text: &str) -> ApiResult<Option<Clarity>> {
     match text {
         "none" => Ok(None),
         "clear" => Ok(Some(Clarity::Clear)),
@@ -244,16 +248,16 @@ pub(crate) struct Preset {
 /// One slice.
 #[utoipa::path(get, path = "/slices/{patient}/{slice}", tag = "slices",
     params(("patient" = String, Path), ("slice" = String, Path), Through),
-    responses((status = 200, body = Whole), (status = 404, body = Said)))]
+    responses((status = 200, body = Whole), (status = 404, body = ErrorBody)))]
 pub(crate) async fn one(
     app: App,
-    At(which): At<Which>,
-    Asked(through): Asked<Through>,
-) -> Answer<Json<Whole>> {
+    PathParams(which): PathParams<Which>,
+    QueryParams(through): QueryParams<Through>,
+) -> ApiResult<Json<Whole>> {
     Ok(Json(whole(&app, &which, through.run.as_ref()).await?))
 }
 
-pub(crate) async fn whole(app: &Console, which: &Which, run: Option<&RunId>) -> Answer<Whole> {
+pub(crate) async fn whole(app: &Console, which: &Which, run: Option<&RunId>) -> ApiResult<Whole> {
     let (run, position) = find(app, which, run).await?;
     let mut listed = Sayings::of_slice(app, which).await?.of(&run, &run.slices[position]);
     listed.model = newest_proposal(app, which, listed.model).await?;
@@ -278,14 +282,14 @@ async fn newest_proposal(
     app: &Console,
     which: &Which,
     of_run: Option<ModelVersion>,
-) -> Answer<Option<ModelVersion>> {
+) -> ApiResult<Option<ModelVersion>> {
     let Some(pointer) = models::current(&*app.store).await? else { return Ok(of_run) };
     let key = ObjectKey::Mask(pointer.current.clone(), which.0.clone(), which.1.clone());
     let is_drawn = app.store.length(&key).await?.is_some();
     Ok(if is_drawn { Some(pointer.current) } else { of_run })
 }
 
-pub(crate) async fn find(app: &Console, which: &Which, run: Option<&RunId>) -> Answer<(Arc<Run>, usize)> {
+pub(crate) async fn find(app: &Console, which: &Which, run: Option<&RunId>) -> ApiResult<(Arc<Run>, usize)> {
     let found = app.catalogue.with_slice(run, &which.0, &which.1).await?;
     found.ok_or_else(|| Failure::missing(format!("slice {} of the patient {}", which.1, which.0)))
 }
@@ -345,13 +349,13 @@ pub(crate) struct Answered {
 /// Says whether a clear array is visible.
 #[utoipa::path(put, path = "/slices/{patient}/{slice}/triage", tag = "slices",
     params(("patient" = String, Path), ("slice" = String, Path)), request_body = Answered,
-    responses((status = 204), (status = 400, body = Said), (status = 404, body = Said)))]
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn triage(
     app: App,
     who: Who,
-    At(which): At<Which>,
-    crate::extract::Told(said): crate::extract::Told<Answered>,
-) -> Answer<StatusCode> {
+    PathParams(which): PathParams<Which>,
+    crate::extract::JsonBody(said): crate::extract::JsonBody<Answered>,
+) -> ApiResult<StatusCode> {
     is_there(&app, &which).await?;
     let _turn = app.notes.turn(&which).await;
     app.notes.append(&which, &Triage { by: who.name, at: now(), answer: said.answer }).await?;
@@ -359,7 +363,7 @@ pub(crate) async fn triage(
 }
 
 /// That nothing is said of a slice that there isn't.
-pub(crate) async fn is_there(app: &Console, which: &Which) -> Answer<()> {
+pub(crate) async fn is_there(app: &Console, which: &Which) -> ApiResult<()> {
     let key = ObjectKey::Instance(which.0.clone(), which.1.clone());
     match app.store.length(&key).await? {
         Some(_) => Ok(()),

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use super::App;
 use super::live::{Live, Watched, watch};
 use crate::app::Console;
-use crate::extract::{At, Told};
-use crate::failure::{Answer, Failure, Said};
+use crate::extract::{JsonBody, PathParams};
+use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::works::Course;
 
 /// How many trainings are listed, the newest first.
@@ -91,11 +91,11 @@ impl Listed {
 
 /// Trainings that were started for what people drew, the newest first.
 #[utoipa::path(get, path = "/trainings", tag = "models", responses((status = 200, body = Trainings)))]
-pub(crate) async fn list(app: App) -> Answer<Json<Trainings>> {
+pub(crate) async fn list(app: App) -> ApiResult<Json<Trainings>> {
     Ok(Json(listed(&app).await?))
 }
 
-pub(crate) async fn listed(app: &Console) -> Answer<Trainings> {
+pub(crate) async fn listed(app: &Console) -> ApiResult<Trainings> {
     let mut listed = Vec::new();
     for noted in trainings::noted(&*app.store).await?.into_iter().take(SHOWN) {
         if let Some(whole) = whole(app, &noted.first.training).await? {
@@ -108,16 +108,16 @@ pub(crate) async fn listed(app: &Console) -> Answer<Trainings> {
 
 /// One training.
 #[utoipa::path(get, path = "/trainings/{training}", tag = "models", params(("training" = String, Path)),
-    responses((status = 200, body = Whole), (status = 404, body = Said)))]
-pub(crate) async fn one(app: App, At(training): At<TrainingId>) -> Answer<Json<Whole>> {
+    responses((status = 200, body = Whole), (status = 404, body = ErrorBody)))]
+pub(crate) async fn one(app: App, PathParams(training): PathParams<TrainingId>) -> ApiResult<Json<Whole>> {
     Ok(Json(found(&app, &training).await?))
 }
 
-async fn found(app: &Console, training: &TrainingId) -> Answer<Whole> {
+async fn found(app: &Console, training: &TrainingId) -> ApiResult<Whole> {
     whole(app, training).await?.ok_or_else(|| Failure::missing(format!("training {training}")))
 }
 
-async fn whole(app: &Console, training: &TrainingId) -> Answer<Option<Whole>> {
+async fn whole(app: &Console, training: &TrainingId) -> ApiResult<Option<Whole>> {
     let Some(mut state) = TrainingState::read(&*app.store, training).await? else { return Ok(None) };
     let mut epochs = std::mem::take(&mut state.epochs);
     let last = epochs.last().map_or(0, |epoch| epoch.epoch);
@@ -142,7 +142,7 @@ async fn whole(app: &Console, training: &TrainingId) -> Answer<Option<Whole>> {
 }
 
 /// The training that a model came from, where it was started for what people drew.
-pub(crate) async fn of_model(app: &Console, model: &ModelVersion) -> Answer<Option<Whole>> {
+pub(crate) async fn of_model(app: &Console, model: &ModelVersion) -> ApiResult<Option<Whole>> {
     for noted in trainings::noted(&*app.store).await? {
         if let Some(found) = whole(app, &noted.first.training).await?
             && found.listed.model.as_ref() == Some(model)
@@ -161,8 +161,8 @@ impl Watched for Whole {
 
 /// A training while it goes on: `progress` whenever something has changed, `done` at its end, with the same JSON as `GET`.
 #[utoipa::path(get, path = "/trainings/{training}/events", tag = "models", params(("training" = String, Path)),
-    responses((status = 200, content_type = "text/event-stream", body = Object), (status = 404, body = Said)))]
-pub(crate) async fn events(app: App, At(training): At<TrainingId>) -> Answer<Live> {
+    responses((status = 200, content_type = "text/event-stream", body = Object), (status = 404, body = ErrorBody)))]
+pub(crate) async fn events(app: App, PathParams(training): PathParams<TrainingId>) -> ApiResult<Live> {
     found(&app, &training).await?;
     let app = app.0;
     Ok(watch(app.stopping.clone(), move || {
@@ -182,14 +182,14 @@ pub(crate) struct Started {
 /// Starts a training on the masks that people have accepted, from the current model and against it. Only a better model becomes
 /// current. For operators.
 #[utoipa::path(post, path = "/trainings", tag = "models", request_body = Course,
-    responses((status = 202, body = Started), (status = 400, body = Said), (status = 422, body = Said),
+    responses((status = 202, body = Started), (status = 400, body = ErrorBody), (status = 422, body = ErrorBody),
         (status = 409, description = "One is under way, there is nothing to learn from, or nothing has changed since the last \
-            one.", body = Said)))]
+            one.", body = ErrorBody)))]
 pub(crate) async fn start(
     app: App,
     who: crate::app::Who,
-    Told(course): Told<Course>,
-) -> Answer<(StatusCode, Json<Started>)> {
+    JsonBody(course): JsonBody<Course>,
+) -> ApiResult<(StatusCode, Json<Started>)> {
     if course.epochs.is_some_and(|epochs| !EPOCHS.contains(&epochs)) {
         return Err(Failure::bad(format!("a training has {} to {} epochs", EPOCHS.start(), EPOCHS.end())));
     }
@@ -199,9 +199,9 @@ pub(crate) async fn start(
 
 /// Ends a training before its end. Asked for again with the same masks, it goes on. For operators.
 #[utoipa::path(post, path = "/trainings/{training}/cancel", tag = "models", params(("training" = String, Path)),
-    responses((status = 200, body = Whole), (status = 404, body = Said),
-        (status = 409, description = "It is done already.", body = Said)))]
-pub(crate) async fn cancel(app: App, At(training): At<TrainingId>) -> Answer<Json<Whole>> {
+    responses((status = 200, body = Whole), (status = 404, body = ErrorBody),
+        (status = 409, description = "It is done already.", body = ErrorBody)))]
+pub(crate) async fn cancel(app: App, PathParams(training): PathParams<TrainingId>) -> ApiResult<Json<Whole>> {
     found(&app, &training).await?;
     app.works.cancel(&training.as_run()).await?;
     Ok(Json(found(&app, &training).await?))

@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::slices::{Listed, Sayings};
 use crate::app::Console;
-use crate::extract::Asked;
-use crate::failure::{Answer, Said};
+use crate::extract::QueryParams;
+use crate::failure::{ApiResult, ErrorBody};
 use crate::notes::Which;
 
 /// How many are given unless fewer or more are asked for.
@@ -70,13 +70,13 @@ impl Wanted {
 
 /// The slices to annotate next, each with the reason. Those on which people have said that they show no clear array are left out.
 #[utoipa::path(get, path = "/work", tag = "annotations", params(Wanted),
-    responses((status = 200, body = [Next]), (status = 400, body = Said)))]
-pub(crate) async fn list(app: App, Asked(wanted): Asked<Wanted>) -> Answer<Json<Vec<Next>>> {
+    responses((status = 200, body = [Next]), (status = 400, body = ErrorBody)))]
+pub(crate) async fn list(app: App, QueryParams(wanted): QueryParams<Wanted>) -> ApiResult<Json<Vec<Next>>> {
     Ok(Json(next(&app, wanted.limit.unwrap_or(SHOWN).min(MOST), wanted.by()).await?))
 }
 
 /// The next ones.
-pub(crate) async fn next(app: &Console, limit: usize, by: By) -> Answer<Vec<Next>> {
+pub(crate) async fn next(app: &Console, limit: usize, by: By) -> ApiResult<Vec<Next>> {
     let sayings = Sayings::read(app).await?;
     let (mut open, mut seen, mut covered) = (Vec::new(), HashSet::new(), HashMap::<PatientKey, usize>::new());
     for run in app.catalogue.runs().await?.into_iter().take(RUNS) {

@@ -11,8 +11,8 @@ use crate::api::App;
 use crate::app::{Console, Who, random};
 use crate::audit::deed::Deed;
 use crate::cookie::Cookie;
-use crate::extract::{Asked, At, Filled};
-use crate::failure::{Answer, Failure};
+use crate::extract::{FormBody, PathParams, QueryParams};
+use crate::failure::{ApiResult, Failure};
 use crate::guard::{Address, is_same};
 use crate::pages::{Reader, render};
 
@@ -47,7 +47,7 @@ impl FormKey<'_> {
     }
 
     /// A page with a form.
-    fn page(&self, status: StatusCode, template: &str, title: &str, page: Value) -> Answer<Response> {
+    fn page(&self, status: StatusCode, template: &str, title: &str, page: Value) -> ApiResult<Response> {
         let key = self.kept().map_or_else(random, |key| Ok(key.to_owned()))?;
         let html = render(self.app, Reader::Stranger { csrf: Self::token(&key) }, template, title, page)?;
         let cookie = Cookie::Form.keep(Some(&key), self.headers, &self.app.access)?;
@@ -55,7 +55,7 @@ impl FormKey<'_> {
     }
 
     /// Leads on with a session.
-    fn begun(&self, session: &str, to: &str) -> Answer<Response> {
+    fn begun(&self, session: &str, to: &str) -> ApiResult<Response> {
         let cookie = Cookie::Session.keep(Some(session), self.headers, &self.app.access)?;
         Ok(([cookie], Redirect::to(to)).into_response())
     }
@@ -79,7 +79,11 @@ fn local(next: Option<&str>) -> &str {
     next.filter(is_local).unwrap_or(HOME)
 }
 
-pub(crate) async fn login(app: App, headers: HeaderMap, Asked(wanted): Asked<Wanted>) -> Answer<Response> {
+pub(crate) async fn login(
+    app: App,
+    headers: HeaderMap,
+    QueryParams(wanted): QueryParams<Wanted>,
+) -> ApiResult<Response> {
     let next = local(wanted.next.as_deref());
     let session = Cookie::Session.read(&headers, &app.access);
     let is_known = match session {
@@ -110,8 +114,8 @@ pub(crate) async fn log_in(
     app: App,
     Address(from): Address,
     headers: HeaderMap,
-    Filled(form): Filled<Credentials>,
-) -> Answer<Response> {
+    FormBody(form): FormBody<Credentials>,
+) -> ApiResult<Response> {
     let key = FormKey { app: &app, headers: &headers };
     let next = local(form.next.as_deref());
     let tried = match key.fault(&form.csrf) {
@@ -142,8 +146,8 @@ pub(crate) async fn log_out(
     app: App,
     who: Who,
     headers: HeaderMap,
-    Filled(form): Filled<Confirmed>,
-) -> Answer<Response> {
+    FormBody(form): FormBody<Confirmed>,
+) -> ApiResult<Response> {
     by_our_form(&who, &form.csrf)?;
     if let Some(session) = Cookie::Session.read(&headers, &app.access) {
         app.login.log_out(session).await?;
@@ -152,7 +156,7 @@ pub(crate) async fn log_out(
     Ok(([cookie], Redirect::to("/login")).into_response())
 }
 
-fn by_our_form(who: &Who, csrf: &str) -> Answer<()> {
+fn by_our_form(who: &Who, csrf: &str) -> ApiResult<()> {
     match is_same(csrf.as_bytes(), who.csrf.as_bytes()) {
         true => Ok(()),
         false => Err(Failure::new(StatusCode::FORBIDDEN, "this form is too old").then("load the page again")),
@@ -183,8 +187,8 @@ fn used() -> Failure {
 pub(crate) async fn link(
     app: App,
     headers: HeaderMap,
-    At((name, token)): At<(AccountName, String)>,
-) -> Answer<Response> {
+    PathParams((name, token)): PathParams<(AccountName, String)>,
+) -> ApiResult<Response> {
     match app.login.is_link(&name, &token).await? {
         true => FormKey { app: &app, headers: &headers }.page(
             StatusCode::OK,
@@ -199,9 +203,9 @@ pub(crate) async fn link(
 pub(crate) async fn set_password(
     app: App,
     headers: HeaderMap,
-    At((name, token)): At<(AccountName, String)>,
-    Filled(form): Filled<NewPassword>,
-) -> Answer<Response> {
+    PathParams((name, token)): PathParams<(AccountName, String)>,
+    FormBody(form): FormBody<NewPassword>,
+) -> ApiResult<Response> {
     if !app.login.is_link(&name, &token).await? {
         return Err(used());
     }
@@ -227,7 +231,7 @@ pub(crate) struct Done {
     done: Option<String>,
 }
 
-pub(crate) async fn account(app: App, who: Who, Asked(done): Asked<Done>) -> Answer<Response> {
+pub(crate) async fn account(app: App, who: Who, QueryParams(done): QueryParams<Done>) -> ApiResult<Response> {
     let page = json!({ "done": done.done.is_some() });
     Ok(render(&app, Reader::Known(&who), "account.html", "Account", page)?.into_response())
 }
@@ -237,8 +241,8 @@ pub(crate) async fn change_password(
     who: Who,
     Address(from): Address,
     headers: HeaderMap,
-    Filled(form): Filled<NewPassword>,
-) -> Answer<Response> {
+    FormBody(form): FormBody<NewPassword>,
+) -> ApiResult<Response> {
     by_our_form(&who, &form.csrf)?;
     let again = |error: &str| {
         let page = render(&app, Reader::Known(&who), "account.html", "Account", json!({ "error": error }))?;
