@@ -7,16 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use modiolus_imaging::{Mask, annotation, png};
+use modiolus_imaging::{Mask, annotation};
+use modiolus_operations::annotations::picture_of_mask;
 use modiolus_store::unescape_path;
 use regex::Regex;
 
 use crate::failure::Usage;
 use crate::output;
 use crate::run::walk;
-
-/// What follows NAME in the name of a mask that lies beside its picture.
-const MASK_SUFFIX: &str = "_mask";
 
 /// A file below a folder.
 pub(crate) struct Named {
@@ -54,7 +52,7 @@ pub(crate) fn files(folder: &Path, skip: &Path) -> Result<Vec<(Named, Option<Str
 pub(crate) fn by_name(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for file in usable(folder)?.into_iter().filter(|file| matches!(file.ending.as_str(), "png" | "json")) {
-        let plain = file.name.strip_suffix(MASK_SUFFIX).filter(|_| file.ending == "png");
+        let plain = picture_of_mask(&file.name, &file.ending);
         found.entry(plain.unwrap_or(&file.name).to_owned()).or_default().push(file.path);
     }
     Ok(found)
@@ -87,7 +85,7 @@ pub(crate) fn pair(images: &Path, masks: &Path) -> Result<Pairing> {
     let mut masks = by_name(masks)?;
     let mut pictures: Vec<Named> = usable(images)?.into_iter().filter(|file| file.ending == "png").collect();
     if one_folder {
-        pictures.retain(|file| !file.name.ends_with(MASK_SUFFIX));
+        pictures.retain(|file| picture_of_mask(&file.name, &file.ending).is_none());
         for file in &pictures {
             // A picture is not its own mask.
             masks.entry(file.name.clone()).and_modify(|paths| paths.retain(|path| *path != file.path));
@@ -117,25 +115,9 @@ pub(crate) fn several_masks(name: &str, paths: &[PathBuf]) -> String {
     format!("{name} has {} masks, keep one: {}", paths.len(), paths.join(", "))
 }
 
-/// Reads a mask for a picture of this size (Rows, Columns): any PNG, or a labelme file, of which the shapes labelled
-/// `electrode` are taken.
+/// Reads the mask of a picture of this size (Rows, Columns), as [`annotation::mask`] does.
 pub(crate) fn read_mask(path: &Path, size: (usize, usize)) -> Result<Mask> {
-    let bytes = output::read_file(path)?;
-    let said = || path.display().to_string();
-    if is_labelme(path) {
-        return Ok(annotation::parse(&bytes, size.0, size.1).with_context(said)?.electrode);
-    }
-    let mask = png::decode_mask(&bytes).with_context(said)?;
-    if mask.size() != size {
-        let (rows, columns) = mask.size();
-        bail!(
-            "{}: it has {rows} x {columns} pixels (Rows x Columns) where {} x {} are needed",
-            said(),
-            size.0,
-            size.1
-        );
-    }
-    Ok(mask)
+    annotation::mask(&output::read_file(path)?, size).with_context(|| path.display().to_string())
 }
 
 /// Whether a file is a labelme annotation, by its ending.
@@ -180,7 +162,7 @@ impl GroupBy {
 
 #[cfg(test)]
 mod tests {
-    use modiolus_imaging::Grid;
+    use modiolus_imaging::{Grid, png};
 
     use super::*;
 

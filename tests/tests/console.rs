@@ -159,7 +159,7 @@ fn a_saved_mask_is_the_seen_mask_and_nobody_overwrites_anybody() {
     let latest = beside["revision"].as_str().unwrap();
     for (query, body, words) in [
         ("", &size[..], "3 x 4"),
-        ("", b"no picture", "can't be read"),
+        ("", b"no picture", "no mask of the slice"),
         ("&state=rejected", &png_bytes, "empty mask"),
         ("&state=perfect", &png_bytes, "perfect"),
     ] {

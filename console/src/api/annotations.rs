@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use modiolus_imaging::{Mask, png};
+use modiolus_imaging::png;
 use modiolus_operations::objects;
 use modiolus_operations::start::now;
 use modiolus_pipeline::job::SliceRef;
@@ -216,14 +216,8 @@ async fn read_mask(app: &Console, which: &Which, body: Body, state: RevisionStat
 
 /// The mask as it is kept: an indexed PNG, the same for the same pixels.
 fn checked(bytes: &[u8], size: (usize, usize), state: RevisionState) -> ApiResult<Bytes> {
-    let mask: Mask =
-        png::decode_mask(bytes).map_err(|error| Failure::bad(format!("the mask can't be read: {error}")))?;
-    if mask.size() != size {
-        let ((rows, columns), (needs_rows, needs_columns)) = (mask.size(), size);
-        return Err(Failure::bad(format!(
-            "the mask has {rows} x {columns} pixels (rows x columns), its slice {needs_rows} x {needs_columns}"
-        )));
-    }
+    let mask = png::decode_mask_of(bytes, size)
+        .map_err(|error| Failure::bad(format!("this is no mask of the slice: {error}")))?;
     match (state, mask.is_blank()) {
         (RevisionState::Rejected, false) => Err(Failure::bad("a slice without an array has an empty mask")),
         _ => Ok(png::encode_mask(&mask).into()),

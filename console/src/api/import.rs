@@ -109,7 +109,7 @@ impl Import {
         upload::each_file(
             packed,
             BOUNDS,
-            |name| is_annotation(name) || is_table(name),
+            |name| annotations::is_annotation(name) || is_table(name),
             |name, bytes| {
                 if is_table(&name) {
                     // Of other slices nothing is asked.
@@ -192,12 +192,6 @@ fn rows(table: &str) -> HashMap<String, Option<RevisionId>> {
         _ => None,
     };
     table.lines().filter_map(row).collect()
-}
-
-fn is_annotation(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    // The second are what a Mac adds to a zip.
-    (file.ends_with(".json") || file.ends_with(".png")) && !file.starts_with("._")
 }
 
 fn names(run: &Run) -> SliceNames {

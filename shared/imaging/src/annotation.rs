@@ -3,6 +3,7 @@
 //! The masks are those of labelme's `shape_to_mask` (PIL's `ImageDraw` with `outline=1, fill=1`), pixel for pixel. A point
 //! `(x, y)` is cut to whole numbers towards zero, and whole numbers are pixel centres.
 
+mod mask;
 mod write;
 
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use crate::grid::{GridError, MAX_SIDE, Mask};
 use crate::raster;
 
+pub use mask::{MaskError, mask};
 pub use write::{write, write_from};
 
 /// The largest annotation file, in bytes. labelme may embed the picture (`imageData`), which is skipped unread.

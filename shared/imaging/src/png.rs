@@ -112,6 +112,13 @@ pub fn decode_mask(bytes: &[u8]) -> Result<Mask, PngError> {
     raw.pixels(|samples| samples[..colours].iter().any(|&value| value != 0))
 }
 
+/// A mask of this size (Rows, Columns), read as [`decode_mask`] does.
+pub fn decode_mask_of(bytes: &[u8], wanted: (usize, usize)) -> Result<Mask, PngError> {
+    let mask = decode_mask(bytes)?;
+    let found = mask.size();
+    if found == wanted { Ok(mask) } else { Err(GridError::Mismatch { wanted, found }.into()) }
+}
+
 fn luma(r: u8, g: u8, b: u8) -> u8 {
     // Sixteenths of 4096ths that sum to one, as PIL's mode "L" has them.
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8

@@ -61,8 +61,7 @@ impl SliceNames {
     /// In words, when no slice has this name, or several have.
     pub fn find(&self, file: &str) -> Result<&NamedSlice, String> {
         let (name, ending) = file.rsplit_once('.').unwrap_or_default();
-        let without_mask = name.strip_suffix("_mask").filter(|_| ending.eq_ignore_ascii_case("png"));
-        let names = [Some(name), without_mask].into_iter().flatten();
+        let names = [Some(name), picture_of_mask(name, ending)].into_iter().flatten();
         let found: Vec<&NamedSlice> = names.flat_map(|name| self.below_any_folder(name)).collect();
         match found.as_slice() {
             [one] => Ok(one),
@@ -102,6 +101,17 @@ impl SliceNames {
     }
 }
 
+/// The NAME of the picture beside which a file lies as its mask, `NAME_mask.png`; the file is given as its name and its ending.
+pub fn picture_of_mask<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
+    name.strip_suffix("_mask").filter(|_| ending.eq_ignore_ascii_case("png"))
+}
+
+/// Whether a file may be an annotation, by its name: JSON or PNG, and not hidden. What a Mac adds to a zip is hidden, too.
+pub fn is_annotation(file: &str) -> bool {
+    let lower = file.rsplit('/').next().unwrap_or(file).to_ascii_lowercase();
+    !lower.starts_with('.') && (lower.ends_with(".json") || lower.ends_with(".png"))
+}
+
 /// The JSON and PNG files of a folder and its patients' folders, ordered by name.
 ///
 /// # Errors
@@ -116,11 +126,7 @@ pub fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
             files.push((name, path));
         }
     }
-    files.retain(|(file, _)| {
-        let lower = file.to_ascii_lowercase();
-        let hidden = file.rsplit('/').next().is_some_and(|name| name.starts_with('.'));
-        !hidden && (lower.ends_with(".json") || lower.ends_with(".png"))
-    });
+    files.retain(|(file, _)| is_annotation(file));
     files.sort();
     Ok(without_pictures(files, |(file, _)| file))
 }
@@ -158,25 +164,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).context("it can't be read")
 }
 
-/// The mask (indexed PNG) in a file: a PNG of the slice's size, or labelme's JSON, of which the shapes labelled `electrode`
-/// are drawn.
+/// The mask (indexed PNG) of a slice of this size (Rows, Columns) in a file, as [`labelme::mask`] reads it.
 ///
 /// # Errors
 /// In words, when it is neither, or of another size.
 pub fn mask(bytes: &[u8], size: (usize, usize)) -> Result<Vec<u8>, String> {
-    if !png::is_png(bytes) {
-        let drawn = labelme::parse(bytes, size.0, size.1).map_err(|error| error.to_string())?;
-        return Ok(png::encode_mask(&drawn.electrode));
-    }
-    let mask = png::decode_mask(bytes).map_err(|error| error.to_string())?;
-    if mask.size() != size {
-        let (rows, columns) = mask.size();
-        return Err(format!(
-            "the mask has {rows} x {columns} pixels, its slice {} x {} (rows x columns)",
-            size.0, size.1
-        ));
-    }
-    Ok(png::encode_mask(&mask))
+    labelme::mask(bytes, size).map(|mask| png::encode_mask(&mask)).map_err(|error| error.to_string())
 }
 
 /// Keeps a mask (indexed PNG) as the newest revision of a slice, which is final (one without electrode says that there is none), unless the newest is the same already. The job that
@@ -358,17 +351,6 @@ mod tests {
             without_pictures(files, |file| file),
             ["P_I7.json", "P_I8.png", "P/I9.json", "I9.png", "P_I7_mask.png"]
         );
-    }
-
-    #[test]
-    fn a_mask_is_a_png_of_the_slices_size_or_what_labelme_wrote() {
-        let grid = Grid::from_fn(3, 4, |row, column| row == 1 && column > 0).unwrap();
-        let indexed = png::encode_mask(&grid);
-        assert_eq!(mask(&indexed, (3, 4)).unwrap(), indexed);
-        assert!(mask(&indexed, (4, 3)).unwrap_err().contains("3 x 4"));
-        let labelme = br#"{"shapes":[],"imageHeight":3,"imageWidth":4}"#;
-        assert!(png::decode_mask(&mask(labelme, (3, 4)).unwrap()).unwrap().is_blank());
-        assert!(mask(b"\xff\xd8\xff", (3, 4)).is_err());
     }
 
     #[tokio::test]
