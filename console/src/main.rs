@@ -7,20 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use modiolus_broker::rabbitmq::definitions::Role as BrokerRole;
 use modiolus_console::access::{HeaderName, Network, Origin};
 use modiolus_console::works::{Cluster, Looking};
 use modiolus_console::{Access, Console, Options, Role, serve};
-use modiolus_operations::models;
 use modiolus_operations::retraining::When;
-use modiolus_pipeline::Plan;
 use modiolus_runtime::config::{ConsoleSection, TrainingSection};
 use modiolus_runtime::program;
 use modiolus_runtime::service::{self, Readiness, Site};
-
-/// The base model, which a store without models begins with.
-static BASE_MODEL: &[u8] = include_bytes!("../../shared/segmentation/models/base.safetensors");
 
 fn main() -> ExitCode {
     service::main_without_jobs(program!(), BrokerRole::Console.user_name(), async |site, readiness| {
@@ -31,7 +25,7 @@ fn main() -> ExitCode {
 async fn review(site: Site, readiness: Readiness) -> Result<()> {
     let Site { store, broker, joins, configuration, telemetry, shutdown } = site;
     let told = configuration.console;
-    let works = Cluster::new(store.clone(), broker, joins, &told.deliveries, shipped, shutdown.clone())?;
+    let works = Cluster::new(store.clone(), broker, joins, &told.deliveries, shutdown.clone())?;
     let works = works.retraining(looking(&configuration.training));
     let interrupted = works.go_on()?;
     if interrupted > 0 {
@@ -64,8 +58,4 @@ fn access(told: &ConsoleSection) -> Result<Access> {
         proxy_header: header.context("console.proxy_header")?,
         proxy_role: told.proxy_role.parse::<Role>().context("console.proxy_role")?,
     })
-}
-
-fn shipped() -> Result<(Bytes, Plan)> {
-    Ok((Bytes::from_static(BASE_MODEL), models::plan_of(BASE_MODEL)?))
 }

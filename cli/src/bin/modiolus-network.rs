@@ -29,10 +29,6 @@ impl Predictor for Loaded {
 }
 
 impl Network for Libtorch {
-    fn base_model(&self) -> &'static [u8] {
-        include_bytes!("../../../shared/segmentation/models/base.safetensors")
-    }
-
     fn plan_of(&self, model: &[u8]) -> Result<Plan> {
         Ok(ModelFile::decode(model)?.origin.plan)
     }

@@ -42,7 +42,7 @@ pub(crate) fn run(command: &ClusterCommand, network: Option<&dyn Network>) -> Re
         ClusterCommand::Annotations(options) => match &options.action {
             AnnotationsAction::Import(options) => block_on(import::import(options)),
         },
-        ClusterCommand::Retrain(options) => block_on(retrain::retrain(options, network)),
+        ClusterCommand::Retrain(options) => block_on(retrain::retrain(options)),
         ClusterCommand::Dead(options) => block_on(dead::dead(options)),
         ClusterCommand::Doctor(options) => block_on(doctor::doctor(options)),
     }

@@ -1,24 +1,21 @@
 //! `modiolus retrain`: a training on what people have drawn, now.
 
 use anyhow::Result;
-use bytes::Bytes;
 use modiolus_operations::retraining::{Base, Retraining, Wish};
 use modiolus_operations::trainings::TrainingState;
-use modiolus_pipeline::Plan;
 
 use super::Cluster;
 use super::arguments::Retrain;
 use super::submit::{ended_well, joins};
 use super::wait::Listener;
 use super::watch;
-use crate::network::{self, Network};
 use crate::{models, output, terminal, train};
 
 /// Starts a training, and waits where that is wanted.
-pub(crate) async fn retrain(options: &Retrain, network: Option<&dyn Network>) -> Result<()> {
+pub(crate) async fn retrain(options: &Retrain) -> Result<()> {
     let plan = options.plan.as_deref().map(train::named_plan).transpose()?;
     let cluster = Cluster::open(&options.at).await?;
-    let base = Base::current(&*cluster.store, || shipped(network)).await?;
+    let base = Base::current(&*cluster.store).await?;
     let wish = Wish { plan, epochs: options.epochs, why: "somebody asked for it".into() };
     let prepared = Retraining::new(cluster.store.clone()).prepare(base, wish).await?;
     let (joins, listener) = (joins(&cluster), Listener::new(&cluster.broker).await);
@@ -47,11 +44,4 @@ pub(crate) async fn retrain(options: &Retrain, network: Option<&dyn Network>) ->
         terminal::say(&format!("{} {said}: {}", gate.candidate, gate.why));
     }
     ended_well(&run, outcome.as_ref().map_or(&[][..], |outcome| &outcome.failed))
-}
-
-/// The base model; only the binary with the network has it.
-fn shipped(network: Option<&dyn Network>) -> Result<(Bytes, Plan)> {
-    let network = network.ok_or_else(network::go_on_in_sibling)?;
-    let model = network.base_model();
-    Ok((Bytes::from_static(model), network.plan_of(model)?))
 }

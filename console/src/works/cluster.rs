@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use bytes::Bytes;
 use modiolus_broker::Broker;
 use modiolus_operations::chunks;
 use modiolus_operations::dead::{self, Fate};
@@ -21,7 +20,7 @@ use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::job::{SliceRef, Wanted};
 use modiolus_pipeline::join::RunManifest;
-use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plan, Plane, RunId, TrainingId};
+use modiolus_pipeline::{Digest, Message, ModelVersion, ObjectKey, Plane, RunId, TrainingId};
 use modiolus_runtime::{CancellationToken, Joins, Notice};
 use modiolus_store::ObjectStore;
 use tokio::sync::{Notify, Semaphore};
@@ -37,9 +36,6 @@ const HEARD: usize = 64;
 
 /// How long to wait after the store or the broker failed.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// The model that ships, and the plan inside it: for a store that has none.
-pub(super) type Shipped = fn() -> Result<(Bytes, Plan)>;
 
 /// The workers of a cluster.
 pub struct Cluster {
@@ -61,7 +57,6 @@ struct Inner {
     store: Arc<dyn ObjectStore>,
     broker: Arc<dyn Broker>,
     joins: Arc<Joins>,
-    shipped: Shipped,
     stop: CancellationToken,
     /// One delivery is sent at a time, so that no more than one's files are in memory.
     turn: Semaphore,
@@ -94,7 +89,6 @@ impl Cluster {
         broker: Arc<dyn Broker>,
         joins: Arc<Joins>,
         deliveries: &Path,
-        shipped: Shipped,
         stop: CancellationToken,
     ) -> Result<Self> {
         let said = || format!("{} can't be made: console.deliveries names another", deliveries.display());
@@ -102,7 +96,7 @@ impl Cluster {
         let (turn, late) = (Semaphore::new(1), Notify::new());
         let (retraining, heard, sending) =
             (Retraining::new(store.clone()), Mutex::default(), Mutex::default());
-        let inner = Inner { store, broker, joins, shipped, stop, turn, late, retraining, heard, sending };
+        let inner = Inner { store, broker, joins, stop, turn, late, retraining, heard, sending };
         Ok(Self { inner: Arc::new(inner), deliveries: deliveries.to_owned(), looking: None })
     }
 
@@ -142,7 +136,7 @@ impl Works for Cluster {
     }
 
     async fn start(&self, folder: &Path, plane: Plane) -> Result<RunId> {
-        let model = Base::current(&*self.inner.store, self.inner.shipped).await?.version;
+        let model = Base::current(&*self.inner.store).await?.version;
         let wanted = Wanted { plane, model: Some(model) };
         let ready = ready(folder, &wanted).await?;
         ready.note(&*self.inner.store).await?;
@@ -185,13 +179,13 @@ impl Works for Cluster {
     }
 
     async fn retrain(&self, course: Course, why: String) -> Result<TrainingId> {
-        let Inner { store, broker, joins, retraining, shipped, .. } = &*self.inner;
+        let Inner { store, broker, joins, retraining, .. } = &*self.inner;
         if let Some(last) = newest(&**store).await?
             && joins.outcome(&last.first.training.as_run()).await?.is_none()
         {
             return Err(under_way(last.first.training));
         }
-        let prepared = prepare(&**store, joins, retraining, shipped, (course, why)).await?;
+        let prepared = prepare(&**store, joins, retraining, (course, why)).await?;
         prepared.begin(&**store, &**broker, joins).await?;
         Ok(prepared.training.first.training)
     }
@@ -305,7 +299,7 @@ impl Inner {
         loop {
             let looked = async {
                 sleep(every).await;
-                self.retraining.look(&*self.broker, &self.joins, when, self.shipped).await
+                self.retraining.look(&*self.broker, &self.joins, when).await
             };
             let looked = tokio::select! { () = self.stop.cancelled() => return, looked = looked => looked };
             if let Err(error) = looked {

@@ -1,7 +1,7 @@
 use modiolus_broker::InProcess;
 use modiolus_imaging::{Grid, png};
-use modiolus_operations::annotations;
 use modiolus_operations::runs::{RunState, State};
+use modiolus_operations::{annotations, models};
 use modiolus_pipeline::key::{SCANS_PREFIX, SUBMISSIONS_PREFIX};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Bucket, Envelope, ObjectKey, StageName};
@@ -12,10 +12,6 @@ use super::*;
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-fn shipped() -> Result<(Bytes, Plan)> {
-    Ok((Bytes::from_static(b"a model"), Plan::default()))
-}
 
 /// A cluster of nobody: what is published stays in its queues.
 struct Site {
@@ -34,7 +30,7 @@ impl Site {
         let joins = Arc::new(Joins::new(self.store.clone(), self.broker.clone()));
         let (store, broker) = (self.store.clone(), self.broker.clone());
         let stop = CancellationToken::new();
-        Cluster::new(store, broker, joins, self.deliveries.path(), shipped, stop).unwrap()
+        Cluster::new(store, broker, joins, self.deliveries.path(), stop).unwrap()
     }
 
     /// A delivery of one file, as an upload leaves it.
@@ -68,7 +64,7 @@ async fn a_delivery_is_sent_with_the_model_that_ships_and_its_run_started() {
     let first = site.next(StageName::Ingest).await;
     assert_eq!(first.scope.run, run);
     assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 1);
-    let version = ModelVersion::of_file(b"a model");
+    let version = ModelVersion::of_file(models::BASE_MODEL);
     assert!(site.store.length(&ObjectKey::ModelPlan(version)).await.unwrap().is_some());
     // Held while a delivery is sent, until after its folder is removed.
     let _turn = timeout(DEADLINE, cluster.inner.turn.acquire()).await.unwrap();

@@ -1,28 +1,25 @@
 //! What comes before a training, wherever it is done.
 
 use anyhow::Result;
-use bytes::Bytes;
 use modiolus_operations::dataset::BadPair;
 use modiolus_operations::models;
 use modiolus_operations::retraining::{Base, Prepared, Retraining};
 use modiolus_operations::runs::forget_given_up;
-use modiolus_pipeline::Plan;
 use modiolus_pipeline::plan::BadPlan;
 use modiolus_runtime::Joins;
 use modiolus_store::ObjectStore;
 
 use super::{Course, Refused};
 
-/// Prepares a training from the current model, or from the one that ships. One that was given up before can be started again
+/// Prepares a training from the current model, or from the base model. One that was given up before can be started again
 /// afterwards.
 pub(super) async fn prepare(
     store: &dyn ObjectStore,
     joins: &Joins,
     retraining: &Retraining,
-    shipped: impl FnOnce() -> Result<(Bytes, Plan)>,
     (course, why): (Course, String),
 ) -> Result<Prepared> {
-    let base = Base::current(store, shipped).await?;
+    let base = Base::current(store).await?;
     if models::current(store).await?.is_none() {
         // So that people can go back to the model that ships.
         models::make_current(store, base.version.clone()).await?;

@@ -21,6 +21,9 @@ pub const CURRENT: &str = "current";
 /// The word for the base model, whatever is current.
 pub const BASE: &str = "base";
 
+/// The base model, which ships with Modiolus (safetensors).
+pub static BASE_MODEL: &[u8] = include_bytes!("../../segmentation/models/base.safetensors");
+
 /// The longest header of a model file that is looked at, in bytes.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
@@ -40,7 +43,7 @@ pub struct Chosen {
 /// # Errors
 /// Names the file or version and says what is wrong with it.
 pub async fn choose(store: &dyn ObjectStore, wanted: Option<&str>, network: &dyn Network) -> Result<Chosen> {
-    let shipped = || (Bytes::from_static(network.base_model()), "the base model".to_owned());
+    let shipped = || (Bytes::from_static(BASE_MODEL), "the base model".to_owned());
     let (bytes, said) = match wanted.filter(|wanted| *wanted != CURRENT) {
         None => match current(store).await? {
             Some(CurrentModel { current, .. }) => {
@@ -234,15 +237,13 @@ mod tests {
     use super::*;
     use crate::network::{Pair, Predictor};
 
-    /// A network whose models are any bytes that start with "model".
+    /// A network whose models are the base model and any bytes that start with "model".
     struct Toy;
 
     impl Network for Toy {
-        fn base_model(&self) -> &'static [u8] {
-            b"model base"
-        }
         fn plan_of(&self, model: &[u8]) -> Result<Plan> {
-            if model.starts_with(b"model") { Ok(Plan::default()) } else { Err(anyhow!("not a model file")) }
+            let is_model = model == BASE_MODEL || model.starts_with(b"model");
+            if is_model { Ok(Plan::default()) } else { Err(anyhow!("not a model file")) }
         }
         fn model_so_far(&self, _: &[u8]) -> Result<Vec<u8>> {
             Err(anyhow!("a toy"))
@@ -271,10 +272,7 @@ mod tests {
     async fn the_base_model_serves_until_another_is_current() {
         let store = MemoryStore::default();
         let base = choose(&store, None, &Toy).await.unwrap();
-        assert_eq!(
-            (&base.bytes[..], base.version.clone()),
-            (&b"model base"[..], ModelVersion::of_file(b"model base"))
-        );
+        assert_eq!(base.version, ModelVersion::of_file(BASE_MODEL));
         assert!(store.length(&ObjectKey::ModelPlan(base.version.clone())).await.unwrap().is_some());
 
         let folder = tempfile::tempdir().unwrap();
@@ -357,7 +355,7 @@ mod tests {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../segmentation/models");
         let wanted: Plan =
             serde_json::from_slice(&std::fs::read(models.join("base.plan.json")).unwrap()).unwrap();
-        assert_eq!(plan_of(&std::fs::read(models.join("base.safetensors")).unwrap()).unwrap(), wanted);
+        assert_eq!(plan_of(BASE_MODEL).unwrap(), wanted);
         assert!(plan_of(b"\xff\xd8\xff\xe0 a JPEG").unwrap_err().to_string().contains("no model file"));
     }
 }

@@ -9,9 +9,6 @@ use modiolus_runtime::House;
 
 /// The network, as far as programs for people need it.
 pub trait Network: Send + Sync {
-    /// The base model that ships with Modiolus (safetensors).
-    fn base_model(&self) -> &'static [u8];
-
     /// The plan inside a model file.
     ///
     /// # Errors

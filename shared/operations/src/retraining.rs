@@ -42,20 +42,16 @@ pub struct Base {
 }
 
 impl Base {
-    /// The store's current model; the one that ships (its file and the plan inside it), where the store has none. Afterwards
-    /// the store has it.
+    /// The store's current model; the base model, where the store has none. Afterwards the store has it.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn current(
-        store: &dyn ObjectStore,
-        shipped: impl FnOnce() -> Result<(Bytes, Plan)>,
-    ) -> Result<Self> {
+    pub async fn current(store: &dyn ObjectStore) -> Result<Self> {
         if let Some(CurrentModel { current, .. }) = models::current(store).await? {
             let plan = objects::json(store, ObjectKey::ModelPlan(current.clone())).await?;
             return Ok(Self { version: current, plan });
         }
-        let (bytes, plan) = shipped()?;
+        let (bytes, plan) = (Bytes::from_static(models::BASE_MODEL), models::plan_of(models::BASE_MODEL)?);
         let version = ModelVersion::of_file(&bytes);
         models::keep(store, &version, &plan, &bytes).await?;
         Ok(Self { version, plan })
@@ -243,15 +239,9 @@ impl Retraining {
     ///
     /// # Errors
     /// When it is due and can't be prepared, or the store or the broker fails; looking again goes on.
-    pub async fn look(
-        &self,
-        broker: &dyn Broker,
-        joins: &Joins,
-        when: When,
-        shipped: impl FnOnce() -> Result<(Bytes, Plan)>,
-    ) -> Result<Option<TrainingId>> {
+    pub async fn look(&self, broker: &dyn Broker, joins: &Joins, when: When) -> Result<Option<TrainingId>> {
         let Some(why) = self.due(joins, when).await? else { return Ok(None) };
-        let base = Base::current(&*self.store, shipped).await?;
+        let base = Base::current(&*self.store).await?;
         let prepared = self.prepare(base, Wish { why: why.clone(), ..Wish::default() }).await?;
         // Another one may have started it meanwhile.
         if self.due(joins, when).await?.is_none() {

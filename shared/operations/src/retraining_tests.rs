@@ -66,8 +66,7 @@ impl Studio {
     }
 
     async fn look(&self) -> Option<TrainingId> {
-        let shipped = || Ok((Bytes::from_static(b"a model"), Plan::default()));
-        self.retraining.look(&*self.broker, &self.joins, WHEN, shipped).await.unwrap()
+        self.retraining.look(&*self.broker, &self.joins, WHEN).await.unwrap()
     }
 
     fn waiting(&self) -> usize {
@@ -111,7 +110,7 @@ async fn a_training_starts_with_the_nth_new_mask_and_what_comes_meanwhile_is_the
     let training = studio.training().await;
     assert_eq!((&training.first.training, studio.waiting()), (&first, 1));
     assert!(training.why.contains('3'), "{}", training.why);
-    assert_eq!(training.first.base, Some(ModelVersion::of_file(b"a model")));
+    assert_eq!(training.first.base, Some(ModelVersion::of_file(models::BASE_MODEL)));
     assert_eq!(training.first.rival, training.first.base);
     let letter = studio.broker.consume(Queue::Work(StageName::Train), 1).await.unwrap().next().await.unwrap();
     let envelope = modiolus_pipeline::Envelope::decode(&letter.letter.body).unwrap();

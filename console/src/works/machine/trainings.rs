@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
 use modiolus_operations::retraining::When;
 use modiolus_operations::trainings;
-use modiolus_pipeline::{Message, Plan, TrainingId};
+use modiolus_pipeline::{Message, TrainingId};
 use modiolus_runtime::House;
 
 use super::super::training::{prepare, under_way};
@@ -21,8 +20,7 @@ impl Inner {
             return Err(under_way(run));
         }
         let joins = House::new(self.store.clone()).joins();
-        let shipped = || self.shipped();
-        let prepared = prepare(&*self.store, &joins, &self.retraining, shipped, (course, why)).await?;
+        let prepared = prepare(&*self.store, &joins, &self.retraining, (course, why)).await?;
         prepared.note(&*self.store).await?;
         let training = prepared.training.first.training.clone();
         self.begin(Task::of_training(training.as_run(), prepared.first)).await?;
@@ -61,10 +59,5 @@ impl Inner {
             }
         }
         Ok(tasks)
-    }
-
-    fn shipped(&self) -> Result<(Bytes, Plan)> {
-        let model = self.network.base_model();
-        Ok((Bytes::from_static(model), self.network.plan_of(model)?))
     }
 }
