@@ -1,8 +1,11 @@
 //! `modiolus annotations import`: masks that people drew elsewhere become the newest of their slices.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
-use modiolus_operations::annotations::{self, NamedSlice, Origin, SliceNames};
+use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
 use modiolus_operations::chunks;
+use modiolus_operations::exported::Exported;
 use modiolus_operations::start::start;
 use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
 use modiolus_pipeline::{Message, ObjectKey, RunId};
@@ -48,12 +51,7 @@ pub(crate) async fn import(options: &Import) -> Result<()> {
     }
     let cluster = Cluster::open(&options.at).await?;
     let names = names(options, &cluster).await?;
-    let mut rows = Vec::new();
-    let found = names.find_all(&files.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>());
-    for ((file, path), slice) in files.iter().zip(found) {
-        let bytes = annotations::read(path).map_err(|error| format!("{error:#}"));
-        rows.push(take_in(&*cluster.store, slice, file.clone(), bytes, options).await?);
-    }
+    let mut rows = take_in_all(&*cluster.store, &files, &names, options).await?;
     let first: Vec<Message> = rows.iter().filter_map(|row| row.job.as_ref()).map(Message::new).collect();
     let run = match first.is_empty() {
         true => None,
@@ -78,18 +76,36 @@ async fn names(options: &Import, cluster: &Cluster) -> Result<SliceNames> {
     Ok(rows::names(&gathering.rows(&manifest).await?))
 }
 
+async fn take_in_all(
+    store: &dyn ObjectStore,
+    files: &[(String, PathBuf)],
+    names: &SliceNames,
+    options: &Import,
+) -> Result<Vec<Row>> {
+    let exported = annotations::exported(&options.folder, names)?;
+    let mut rows = Vec::new();
+    let found = names.find_all(&files.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>());
+    for ((file, path), slice) in files.iter().zip(found) {
+        let bytes = annotations::read(path).map_err(|error| format!("{error:#}"));
+        rows.push(take_in(store, slice, file.clone(), bytes, &exported, options).await?);
+    }
+    Ok(rows)
+}
+
 async fn take_in(
     store: &dyn ObjectStore,
     slice: Result<&NamedSlice, String>,
     file: String,
     bytes: Result<Vec<u8>, String>,
+    exported: &Exported,
     Import { by, force, .. }: &Import,
 ) -> Result<Row> {
-    let NamedSlice { name, slice, size } = match slice {
+    let named = match slice {
         Ok(named) => named,
         Err(why) => return Ok(Row::refused(file, String::new(), why)),
     };
-    let origin = bytes.as_ref().ok().filter(|_| !force).and_then(|bytes| Origin::of_labelme(bytes));
+    let NamedSlice { name, slice, size } = named;
+    let origin = bytes.as_ref().ok().filter(|_| !force).and_then(|bytes| exported.origin(named, bytes));
     let mask = match bytes.and_then(|bytes| annotations::mask(&bytes, *size)) {
         Ok(mask) => mask,
         Err(why) => return Ok(Row::refused(file, name.clone(), why)),
@@ -150,5 +166,56 @@ fn print(run: Option<&RunId>, rows: &[Row], json: bool) -> Result<()> {
     match count("refused") {
         0 => Ok(()),
         n => bail!("{n} annotations were not used"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use modiolus_imaging::{Mask, png};
+    use modiolus_pipeline::job::SliceRef;
+    use modiolus_store::MemoryStore;
+
+    use super::*;
+    use crate::cluster::arguments::At;
+
+    fn mask(width: usize) -> Vec<u8> {
+        png::encode_mask(&Mask::from_fn(3, 4, |_, column| column < width).unwrap())
+    }
+
+    fn options(folder: &Path, force: bool) -> Import {
+        Import {
+            folder: folder.to_owned(),
+            run: "r-1".parse().unwrap(),
+            by: "bob".into(),
+            force,
+            keep_patient_ids: false,
+            wait: false,
+            json: false,
+            at: At::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_png_that_went_out_before_somebody_drew_does_not_come_in_unless_it_is_forced() {
+        let slice = SliceRef { patient: "P-1".parse().unwrap(), slice: "s-1".parse().unwrap() };
+        let names = SliceNames::new([("P-1".into(), "I1".into(), slice.clone(), (3, 4))]);
+        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        annotations::keep(&store, &slice, mask(1), "ada").await.unwrap();
+        fs::create_dir(folder.path().join("P-1")).unwrap();
+        fs::write(folder.path().join("P-1/I1.png"), mask(2)).unwrap();
+        fs::write(folder.path().join("masks.csv"), "P-1/I1.png,model,proposal,m-1\n").unwrap();
+        let taken = async |force| {
+            let files = annotations::files(folder.path()).unwrap();
+            let mut rows = take_in_all(&store, &files, &names, &options(folder.path(), force)).await.unwrap();
+            assert_eq!(rows.len(), 1);
+            rows.remove(0)
+        };
+        let stale = taken(false).await;
+        assert_eq!(stale.verdict, "refused");
+        assert!(stale.why.contains("ada has drawn on this slice since"), "{}", stale.why);
+        assert_eq!(taken(true).await.verdict, "waiting");
     }
 }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use modiolus_imaging::{annotation as labelme, png};
 use modiolus_operations::annotations::Origin;
 use modiolus_operations::dataset::BadPair;
+use modiolus_operations::exported::{HEADER, Source, TABLE};
 use modiolus_operations::objects;
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::{ModelVersion, ObjectKey, PatientKey, Plan, Revision, RevisionId, RunId};
@@ -25,9 +26,6 @@ use crate::extract::{PathParams, QueryParams};
 use crate::failure::{ApiResult, ErrorBody, Failure};
 use crate::notes::Which;
 
-/// Says in an export whose each mask is.
-pub(super) const TABLE: &str = "masks.csv";
-
 /// Whose.
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct Whose {
@@ -40,33 +38,29 @@ pub(crate) struct Whose {
 struct Outgoing {
     which: Which,
     name: String,
-    mask: Option<Source>,
+    mask: Option<Drawn>,
 }
 
 /// Whose mask it is.
-enum Source {
+enum Drawn {
     /// People's: the newest revision.
-    People(RevisionId, Arc<Revision>),
-    /// A model's.
-    Model(ModelVersion),
+    ByPeople(RevisionId, Arc<Revision>),
+    ByModel(ModelVersion),
 }
 
-impl Source {
+impl Drawn {
     fn key(&self, (patient, slice): &Which) -> ObjectKey {
         match self {
-            Self::People(_, revision) => ObjectKey::Annotation(revision.mask),
-            Self::Model(model) => ObjectKey::Mask(model.clone(), patient.clone(), slice.clone()),
+            Self::ByPeople(_, revision) => ObjectKey::Annotation(revision.mask),
+            Self::ByModel(model) => ObjectKey::Mask(model.clone(), patient.clone(), slice.clone()),
         }
     }
 
-    /// By whom it is and what it counts as, for a table.
-    fn row(&self) -> String {
+    /// As the table says it.
+    fn source(&self) -> Source<'_> {
         match self {
-            Self::People(id, revision) => {
-                let state = serde_json::to_value(revision.state).unwrap_or_default();
-                format!("people,{},{id}", state.as_str().unwrap_or_default())
-            }
-            Self::Model(model) => format!("model,proposal,{model}"),
+            Self::ByPeople(id, revision) => Source::People(id, revision.state),
+            Self::ByModel(model) => Source::Model(model),
         }
     }
 }
@@ -83,12 +77,12 @@ pub(crate) async fn masks(
     let outgoing = outgoing(&app, &run, whose.patient.as_ref()).await?;
     let (store, handle) = (app.store.clone(), Handle::current());
     Ok(archive::answer(&file_name("masks", &run, whose.patient.as_ref()), move |zip| {
-        let mut table = "name,by,state,revision_or_model\n".to_owned();
+        let mut table = format!("{HEADER}\n");
         for one in &outgoing {
-            let Some(source) = &one.mask else { continue };
+            let Some(drawn) = &one.mask else { continue };
             let name = format!("{}/{}.png", one.which.0, one.name);
-            zip.add(&name, &handle.block_on(objects::bytes(&*store, source.key(&one.which)))?)?;
-            writeln!(table, "{name},{}", source.row())?;
+            zip.add(&name, &handle.block_on(objects::bytes(&*store, drawn.key(&one.which)))?)?;
+            writeln!(table, "{name},{}", drawn.source())?;
         }
         zip.add_text(TABLE, &table)
     }))
@@ -126,7 +120,7 @@ async fn for_labelme(
         return Ok(None);
     }
     let mask = match &one.mask {
-        Some(source) => Some(objects::bytes(store, source.key(&one.which)).await?),
+        Some(drawn) => Some(objects::bytes(store, drawn.key(&one.which)).await?),
         None => None,
     };
     Ok(Some((objects::bytes(store, picture).await?, mask)))
@@ -142,7 +136,7 @@ fn add_labelme(
     zip.add(&format!("{name}.png"), &picture)?;
     if let Some(mask) = mask {
         let revision = match &one.mask {
-            Some(Source::People(id, _)) => Some(id.clone()),
+            Some(Drawn::ByPeople(id, _)) => Some(id.clone()),
             _ => None,
         };
         let file = labelme_of(&mask, &name, &one.which, revision)?;
@@ -203,8 +197,8 @@ async fn outgoing(app: &Console, run: &RunId, patient: Option<&PatientKey>) -> A
         let which = (slice.found.patient.clone(), slice.found.slice.clone());
         let drawn = run.model().filter(|_| slice.found.reached == Reached::Drawn);
         let mask = match newest.remove(&which) {
-            Some((id, revision)) => Some(Source::People(id, revision)),
-            None => drawn.cloned().map(Source::Model),
+            Some((id, revision)) => Some(Drawn::ByPeople(id, revision)),
+            None => drawn.cloned().map(Drawn::ByModel),
         };
         all.push(Outgoing { name: slice.name.clone(), which, mask });
     }

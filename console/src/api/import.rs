@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use modiolus_imaging::png;
-use modiolus_operations::annotations::{self, NamedSlice, Origin, SliceNames};
+use modiolus_operations::annotations::{self, NamedSlice, SliceNames};
+use modiolus_operations::exported::Exported;
 use modiolus_operations::objects;
 use modiolus_pipeline::job::SliceRef;
 use modiolus_pipeline::job::preprocess::{AnnotationVerdict, PreprocessJob};
-use modiolus_pipeline::{Digest, ObjectKey, RevisionId, RunId};
+use modiolus_pipeline::{Digest, ObjectKey, RunId};
 use modiolus_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use super::exchange::{TABLE, found};
+use super::exchange::found;
 use super::pictures::away;
 use crate::app::{Console, Who};
 use crate::catalogue::Run;
@@ -71,7 +71,7 @@ pub(crate) async fn import(
     let names = names(&*found(&app, &run).await?);
     let folder = upload::receive_packed(body, app.works.deliveries(), BOUNDS).await?;
     let force = how.force.unwrap_or(false);
-    let import = Import { app: app.0.clone(), names, exported: HashMap::new(), by: who.name, force };
+    let import = Import { app: app.0.clone(), names, exported: Exported::default(), by: who.name, force };
     let handle = Handle::current();
     let mut files = away(move || import.files(&folder.packed(), &handle)).await?;
     let drawn: Vec<_> = files.iter().filter_map(|file| file.drawn.clone()).collect();
@@ -96,8 +96,7 @@ pub(crate) struct How {
 struct Import {
     app: Arc<Console>,
     names: SliceNames,
-    /// What `masks.csv` says: the newest revision when it went out, by PATIENT/NAME.png.
-    exported: HashMap<String, Option<RevisionId>>,
+    exported: Exported,
     by: String,
     force: bool,
 }
@@ -109,12 +108,10 @@ impl Import {
         upload::each_file(
             packed,
             BOUNDS,
-            |name| annotations::is_annotation(name) || is_table(name),
+            |name| annotations::is_annotation(name) || Exported::is_table(name),
             |name, bytes| {
-                if is_table(&name) {
-                    // Of other slices nothing is asked.
-                    let rows = rows(&String::from_utf8_lossy(&bytes));
-                    self.exported.extend(rows.into_iter().filter(|(name, _)| self.names.find(name).is_ok()));
+                if Exported::is_table(&name) {
+                    self.exported.add(&String::from_utf8_lossy(&bytes), &self.names);
                 } else {
                     annotations.push(name);
                 }
@@ -157,7 +154,7 @@ impl Import {
         let store = &*self.app.store;
         // Nobody adds a revision between the look and this one.
         let _turn = self.app.notes.turn(&(slice.patient.clone(), slice.slice.clone())).await;
-        if let Some(origin) = self.origin(named, bytes).filter(|_| !self.force)
+        if let Some(origin) = self.exported.origin(named, bytes).filter(|_| !self.force)
             && let Some(why) = annotations::moved_on(store, slice, &mask, &origin, &self.by).await?
         {
             return Ok(refused(file, Some(name.clone()), why));
@@ -168,30 +165,6 @@ impl Import {
         };
         Ok(ImportedFile { file, slice: Some(name.clone()), refused: None, drawn })
     }
-
-    /// Where a file came from, if it went out from here.
-    fn origin(&self, NamedSlice { name, slice, .. }: &NamedSlice, bytes: &[u8]) -> Option<Origin> {
-        if !png::is_png(bytes) {
-            return Origin::of_labelme(bytes);
-        }
-        let revision = self.exported.get(&format!("{name}.png"))?.clone();
-        Some(Origin { slice: slice.clone(), revision })
-    }
-}
-
-/// Whether it is the table of an export.
-fn is_table(name: &str) -> bool {
-    name.rsplit('/').next() == Some(TABLE)
-}
-
-/// What the table of an export says: the newest revision of each mask, by PATIENT/NAME.png.
-fn rows(table: &str) -> HashMap<String, Option<RevisionId>> {
-    let row = |line: &str| match line.trim_end().split(',').collect::<Vec<_>>()[..] {
-        [name, "people", _, revision] => Some((name.to_owned(), Some(revision.parse().ok()?))),
-        [name, "model", ..] => Some((name.to_owned(), None)),
-        _ => None,
-    };
-    table.lines().filter_map(row).collect()
 }
 
 fn names(run: &Run) -> SliceNames {

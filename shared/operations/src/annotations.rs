@@ -13,6 +13,7 @@ use modiolus_pipeline::{Bucket, Digest, ObjectKey, Revision, RevisionId, Revisio
 use modiolus_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
+use crate::exported::Exported;
 use crate::objects;
 use crate::start::now;
 
@@ -44,6 +45,11 @@ impl SliceNames {
             names.entry(name).or_default().push(named);
         }
         Self(names)
+    }
+
+    /// All of them, some more than once.
+    pub fn all(&self) -> impl Iterator<Item = &NamedSlice> {
+        self.0.values().flatten()
     }
 
     /// By the last part of a path, or the last two.
@@ -117,6 +123,25 @@ pub fn is_annotation(file: &str) -> bool {
 /// # Errors
 /// When a folder can't be listed.
 pub fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut files = all_files(folder)?;
+    files.retain(|(file, _)| is_annotation(file));
+    Ok(without_pictures(files, |(file, _)| file))
+}
+
+/// What the tables say of which the masks of a folder came out, where there are any: each lies beside the masks' folders, or in one.
+///
+/// # Errors
+/// When a folder can't be listed, or a table can't be read.
+pub fn exported(folder: &Path, names: &SliceNames) -> Result<Exported> {
+    let mut exported = Exported::default();
+    for (_, path) in all_files(folder)?.iter().filter(|(file, _)| Exported::is_table(file)) {
+        let table = read(path).with_context(|| path.display().to_string())?;
+        exported.add(&String::from_utf8_lossy(&table), names);
+    }
+    Ok(exported)
+}
+
+fn all_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();
     for (name, path) in entries(folder)? {
         if path.is_dir() {
@@ -126,9 +151,8 @@ pub fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
             files.push((name, path));
         }
     }
-    files.retain(|(file, _)| is_annotation(file));
     files.sort();
-    Ok(without_pictures(files, |(file, _)| file))
+    Ok(files)
 }
 
 /// Some files without labelme's pictures: a PNG that lies beside a labelme file under its name is what was drawn on, and no mask.

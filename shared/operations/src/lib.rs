@@ -5,6 +5,7 @@ pub mod annotations;
 pub mod chunks;
 pub mod dataset;
 pub mod dead;
+pub mod exported;
 pub mod file;
 pub mod labelled;
 pub mod models;
