@@ -37,14 +37,17 @@ async function load() {
   const wanted = filter();
   history.replaceState(null, "", `${location.pathname}${query({ ...wanted, at: start })}`);
   try {
+    let after = null;
     do {
-      const next = await json(`${path("runs", run, "slices")}${query({ ...wanted, offset: slices.length, limit: PER_REQUEST })}`);
+      const next = await json(`${path("runs", run, "slices")}${query({ ...wanted, after, limit: PER_REQUEST })}`);
       if (mine !== asked) return;
       slices.push(...next.slices);
-      total = next.slices.length ? next.total : slices.length;
+      const last = next.slices.at(-1);
+      after = next.slices.length < PER_REQUEST ? null : `${last.patient}/${last.slice}`;
+      total = after ? next.total : slices.length;
       arrange();
       beginAtStart();
-    } while (slices.length < total);
+    } while (after);
     start = null;
   } catch (error) {
     if (mine === asked) byId("count").textContent = error.message;

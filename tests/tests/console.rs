@@ -205,6 +205,30 @@ fn people_say_whether_an_array_is_clear_and_may_take_it_back() {
 }
 
 #[test]
+fn a_wall_in_parts_shows_each_slice_once_though_people_answer_meanwhile() {
+    let reviewed = Reviewed::new();
+    let (console, id) = (&reviewed.console, reviewed.run["run"].as_str().unwrap());
+    let name = |slice: &Value| {
+        format!("{}/{}", slice["patient"].as_str().unwrap(), slice["slice"].as_str().unwrap())
+    };
+    let all: Vec<String> = reviewed.slices().iter().map(name).collect();
+    let part = |after: &str| {
+        let part = console.json(&format!("runs/{id}/slices?triage=none&limit=1{after}"));
+        part["slices"].as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(part(""), all[..1]);
+    let answer = br#"{"answer": "no"}"#;
+    let said = console.send("PUT", &format!("slices/{}/triage", all[0]), "application/json", answer);
+    assert_eq!(said.0, 204);
+    assert_eq!(part(&format!("&after={}", all[0])), all[1..2]);
+    assert_eq!(part(&format!("&after={}", all[2])), [""; 0]);
+    for (after, status) in [("nonsense", 400), ("P-0/s-0", 404)] {
+        let path = format!("/api/v1/runs/{id}/slices?after={after}");
+        assert_eq!(console.get(&path).status().as_u16(), status);
+    }
+}
+
+#[test]
 fn only_pages_of_this_console_change_something_and_only_this_machine_asks() {
     let folder = tempfile::tempdir().unwrap();
     let console = Console::start(&folder.path().join("store"));

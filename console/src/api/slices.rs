@@ -133,8 +133,8 @@ pub(crate) struct Wanted {
     patient: Option<PatientKey>,
     /// Only those with this answer: clear, no, unsure or none.
     triage: Option<String>,
-    /// Leave out so many.
-    offset: Option<usize>,
+    /// Only those behind this one, PATIENT/SLICE: the last of the part before.
+    after: Option<String>,
     /// Give so many at most.
     limit: Option<usize>,
 }
@@ -142,12 +142,13 @@ pub(crate) struct Wanted {
 /// A part of a run's slices.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Wall {
-    /// How many there are without offset and limit.
+    /// How many there are without after and limit.
     total: usize,
     slices: Vec<Listed>,
 }
 
-/// The slices of a run, those with the clearest arrays first.
+/// The slices of a run, those with the clearest arrays first. Their order stays while people answer and the run goes on: whoever asks
+/// part by part, by `after`, gets none twice.
 #[utoipa::path(get, path = "/runs/{run}/slices", tag = "slices", params(("run" = String, Path), Wanted),
     responses((status = 200, body = Wall), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn wall(
@@ -158,17 +159,29 @@ pub(crate) async fn wall(
     let found = app.catalogue.run(&run).await?.ok_or_else(|| Failure::missing(format!("run {run}")))?;
     let answer = wanted.triage.as_deref().map(answer).transpose()?;
     let sayings = Sayings::read(&app).await?;
-    let all =
-        found.slices.iter().filter(|slice| wanted.patient.as_ref().is_none_or(|p| slice.found.patient == *p));
-    let mut slices: Vec<Listed> = all
-        .map(|slice| sayings.of(&found, slice))
-        .filter(|listed| answer.is_none_or(|answer| listed.triage == answer))
+    let mut all: Vec<&Slice> = found.slices.iter().collect();
+    all.sort_by(|a, b| b.found.array_score.total_cmp(&a.found.array_score));
+    // Those before have their places, too, though the filter doesn't let them through any more.
+    let first = wanted.after.as_deref().map_or(Ok(0), |last| place_after(&all, last))?;
+    let slices: Vec<(usize, Listed)> = (0..)
+        .zip(all)
+        .filter(|(_, slice)| wanted.patient.as_ref().is_none_or(|p| slice.found.patient == *p))
+        .map(|(place, slice)| (place, sayings.of(&found, slice)))
+        .filter(|(_, listed)| answer.is_none_or(|answer| listed.triage == answer))
         .collect();
-    slices.sort_by(|a, b| b.array_score.total_cmp(&a.array_score));
     let total = slices.len();
     let limit = wanted.limit.unwrap_or(MOST).min(MOST);
-    let slices = slices.into_iter().skip(wanted.offset.unwrap_or(0)).take(limit).collect();
-    Ok(Json(Wall { total, slices }))
+    let part = slices.into_iter().skip_while(|(place, _)| *place < first).take(limit);
+    Ok(Json(Wall { total, slices: part.map(|(_, listed)| listed).collect() }))
+}
+
+fn place_after(all: &[&Slice], last: &str) -> ApiResult<usize> {
+    let (patient, slice) = last.split_once('/').ok_or_else(|| Failure::bad("after is PATIENT/SLICE"))?;
+    let is_last = |one: &&Slice| one.found.patient.as_str() == patient && one.found.slice.as_str() == slice;
+    let place = all.iter().position(is_last).map(|place| place + 1);
+    place.ok_or_else(|| {
+        Failure::missing(format!("slice {last} in this run")).then("begin again without after")
+    })
 }
 
 fn answer(text: &str) -> ApiResult<Option<Clarity>> {
