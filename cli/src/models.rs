@@ -38,10 +38,10 @@ async fn act(options: &Models, store: &dyn ObjectStore, network: Option<&dyn Net
         ModelsAction::Show { version } => show(store, version, options.json).await,
         ModelsAction::Promote { model } => {
             let chosen = choose(store, Some(model), network::required(network)?).await?;
-            report(&make_current(store, chosen.version).await?, options.json)
+            report(&make_current(store, chosen.version, None).await?, options.json)
         }
         ModelsAction::Rollback { version } => {
-            report(&roll_back(store, version.as_ref()).await?, options.json)
+            report(&roll_back(store, version.as_ref(), None).await?, options.json)
         }
     }
 }

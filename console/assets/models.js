@@ -1,12 +1,14 @@
 // The pages of models: which one runs use, and how a training goes.
 
-import { json, path, send } from "./api.js";
+import { json, path, query, send } from "./api.js";
 import { showCurves } from "./chart.js";
 import { byId } from "./dom.js";
 import { watch } from "./live.js";
 import { duration, fixed } from "./words.js";
 
 const page = JSON.parse(byId("page").textContent);
+/** By what people here decide: where another model has become current meanwhile, nothing is done. */
+const seen = query({ seen: page.current ?? page.models?.find(({ current }) => current)?.version });
 
 function say(text, isError = false) {
   byId("said").textContent = text;
@@ -36,9 +38,9 @@ document.addEventListener("click", ({ target }) => {
       (error) => { say(error.message, true); draw.disabled = false; },
     );
   }
-  if (button) change(button, `Make ${button.dataset.promote} the model that runs use?`, path("models", button.dataset.promote, "promote"));
+  if (button) change(button, `Make ${button.dataset.promote} the model that runs use?`, `${path("models", button.dataset.promote, "promote")}${seen}`);
 });
-byId("rollback")?.addEventListener("click", ({ target }) => change(target, "Go back to the model before?", "models/rollback"));
+byId("rollback")?.addEventListener("click", ({ target }) => change(target, "Go back to the model before?", `models/rollback${seen}`));
 
 byId("retrain")?.addEventListener("submit", (event) => {
   event.preventDefault();

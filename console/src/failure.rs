@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
+use modiolus_operations::models::ChangedMeanwhile;
 use modiolus_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -100,6 +101,9 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         if let Some(Refused(why)) = error.downcast_ref() {
             return Self::conflict(why);
+        }
+        if let Some(changed) = error.downcast_ref::<ChangedMeanwhile>() {
+            return Self::conflict(changed.to_string());
         }
         let passes = error
             .chain()

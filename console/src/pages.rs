@@ -175,9 +175,10 @@ pub(crate) async fn model(
 ) -> ApiResult<Response> {
     let title = version.to_string();
     let whole = models::whole(&app, version.clone()).await?;
-    let others = models::listed(&app).await?;
+    let listed = models::listed(&app).await?;
+    let current = listed.iter().find(|listed| listed.current).map(|listed| listed.version.clone());
     let others: Vec<ModelVersion> =
-        others.into_iter().map(|listed| listed.version).filter(|other| *other != version).collect();
+        listed.into_iter().map(|listed| listed.version).filter(|other| *other != version).collect();
     let with = beside.with.filter(|with| others.contains(with));
     let comparison = match &with {
         Some(with) => Some(comparison::compare(&app, version, with.clone()).await?),
@@ -185,7 +186,8 @@ pub(crate) async fn model(
     };
     let training = trainings::of_model(&app, whole.version()).await?;
     let said = json!({
-        "model": whole, "others": others, "with": with, "comparison": comparison, "training": training,
+        "model": whole, "current": current, "others": others, "with": with, "comparison": comparison,
+        "training": training,
     });
     page(&app, &who, "model.html", &title, said)
 }

@@ -95,6 +95,8 @@ fn a_training_is_started_watched_and_its_model_proposes_the_next_masks() {
     reviewed.console.wait_for(&first, |slice| slice["model"] == json!(model));
     let (status, current) = post(&reviewed, "models/rollback", &json!({}));
     assert_eq!((status, current["current"] == json!(model)), (200, false));
+    let (status, said) = post(&reviewed, &format!("models/{model}/promote?seen={model}"), &json!({}));
+    assert!(status == 409 && text(&said["error"]).contains("changed meanwhile"), "{said}");
     let of_run = reviewed.run["model"].clone();
     reviewed.console.wait_for(&first, |slice| slice["model"] == of_run);
 }

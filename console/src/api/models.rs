@@ -22,7 +22,7 @@ pub(crate) struct Listed {
     #[schema(value_type = String)]
     pub(crate) version: ModelVersion,
     /// Whether runs use it.
-    current: bool,
+    pub(crate) current: bool,
     /// Its plan's name.
     plan: String,
     epochs: u32,
@@ -158,24 +158,35 @@ impl From<CurrentModel> for Current {
     }
 }
 
+/// By what somebody decided.
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct Seen {
+    /// The version that was current then. Where another one is meanwhile, nothing is done.
+    #[param(value_type = Option<String>)]
+    seen: Option<ModelVersion>,
+}
+
 /// Makes a version the one that runs use.
-#[utoipa::path(post, path = "/models/{version}/promote", tag = "models", params(("version" = String, Path)),
-    responses((status = 200, body = Current), (status = 404, body = ErrorBody)))]
+#[utoipa::path(post, path = "/models/{version}/promote", tag = "models", params(("version" = String, Path), Seen),
+    responses((status = 200, body = Current), (status = 404, body = ErrorBody),
+        (status = 409, description = "Another model has become current meanwhile.", body = ErrorBody)))]
 pub(crate) async fn promote(
     app: App,
     PathParams(version): PathParams<ModelVersion>,
+    QueryParams(by): QueryParams<Seen>,
 ) -> ApiResult<Json<Current>> {
     length(&app, &version).await?;
-    Ok(Json(models::make_current(&*app.store, version).await?.into()))
+    Ok(Json(models::make_current(&*app.store, version, by.seen.as_ref()).await?.into()))
 }
 
 /// Goes back to the model that was current before.
-#[utoipa::path(post, path = "/models/rollback", tag = "models",
-    responses((status = 200, body = Current), (status = 409, body = ErrorBody)))]
-pub(crate) async fn rollback(app: App) -> ApiResult<Json<Current>> {
+#[utoipa::path(post, path = "/models/rollback", tag = "models", params(Seen),
+    responses((status = 200, body = Current),
+        (status = 409, description = "None was, or another model has become current meanwhile.", body = ErrorBody)))]
+pub(crate) async fn rollback(app: App, QueryParams(by): QueryParams<Seen>) -> ApiResult<Json<Current>> {
     match models::current(&*app.store).await? {
         Some(pointer) if !pointer.previous.is_empty() => {
-            Ok(Json(models::roll_back(&*app.store, None).await?.into()))
+            Ok(Json(models::roll_back(&*app.store, None, by.seen.as_ref()).await?.into()))
         }
         _ => Err(Failure::conflict("no model was current before this one")),
     }

@@ -22,7 +22,7 @@ pub(super) async fn prepare(
     let base = Base::current(store).await?;
     if models::current(store).await?.is_none() {
         // So that people can go back to the model that ships.
-        models::make_current(store, base.version.clone()).await?;
+        models::make_current(store, base.version.clone(), None).await?;
     }
     let wish = course.wish(&base, why);
     let prepared = retraining.prepare(base, wish).await.map_err(in_words)?;

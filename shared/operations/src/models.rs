@@ -7,6 +7,7 @@ use bytes::Bytes;
 use modiolus_pipeline::job::train::{Gate, PatientScore};
 use modiolus_pipeline::key::MODELS_PREFIX;
 use modiolus_pipeline::models::CurrentModel;
+use modiolus_pipeline::stage::Move;
 use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, Plan, Read, Split};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
@@ -96,15 +97,55 @@ pub async fn current(store: &dyn ObjectStore) -> Result<Option<CurrentModel>> {
     objects::json_if_there(store, ObjectKey::CurrentModel).await
 }
 
-/// Makes a version current.
-pub async fn make_current(store: &dyn ObjectStore, version: ModelVersion) -> Result<CurrentModel> {
-    let pointer = CurrentModel::promote(current(store).await?, version);
-    point(store, &pointer).await?;
-    Ok(pointer)
+/// Another model has become current than the one that somebody saw when they decided. Nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the current model has changed meanwhile, it is {0} now: look at it, then decide again")]
+pub struct ChangedMeanwhile(String);
+
+/// The pointer to the current model as it was read: a training's gate, or somebody else, may move it at any time.
+struct Pointer {
+    bytes: Option<Bytes>,
+    is: Option<CurrentModel>,
 }
 
-async fn point(store: &dyn ObjectStore, pointer: &CurrentModel) -> Result<()> {
-    Ok(store.put(ObjectKey::CurrentModel, serde_json::to_vec(pointer)?.into()).await?)
+impl Pointer {
+    /// Reads it. `seen` is the model that was current when somebody decided what to do, where that is known.
+    async fn read(store: &dyn ObjectStore, seen: Option<&ModelVersion>) -> Result<Self> {
+        let bytes = objects::bytes_if_there(store, ObjectKey::CurrentModel).await?;
+        let is = bytes.as_deref().map(serde_json::from_slice::<CurrentModel>).transpose();
+        let is = is.with_context(|| format!("{} in the store is damaged", ObjectKey::CurrentModel))?;
+        match (seen, &is) {
+            (Some(seen), Some(is)) if is.current != *seen => {
+                Err(ChangedMeanwhile(is.current.to_string()).into())
+            }
+            _ => Ok(Self { bytes, is }),
+        }
+    }
+
+    /// Moves it, if it is still what was read.
+    async fn move_to(self, store: &dyn ObjectStore, to: CurrentModel) -> Result<CurrentModel> {
+        let one =
+            Move { key: ObjectKey::CurrentModel, from: self.bytes, to: serde_json::to_vec(&to)?.into() };
+        if store.move_pointer(one).await? {
+            return Ok(to);
+        }
+        let now = current(store).await?.map_or_else(|| "none".to_owned(), |now| now.current.to_string());
+        Err(ChangedMeanwhile(now).into())
+    }
+}
+
+/// Makes a version current, if the one that was `seen` to be current still is.
+///
+/// # Errors
+/// [`ChangedMeanwhile`]; when the store fails.
+pub async fn make_current(
+    store: &dyn ObjectStore,
+    version: ModelVersion,
+    seen: Option<&ModelVersion>,
+) -> Result<CurrentModel> {
+    let pointer = Pointer::read(store, seen).await?;
+    let to = CurrentModel::promote(pointer.is.clone(), version);
+    pointer.move_to(store, to).await
 }
 
 /// The store's folder that is meant: the folder itself, or its `.modiolus` (as in the output of a run).
@@ -113,24 +154,28 @@ pub fn store_folder(folder: &Path) -> PathBuf {
     if inside.is_dir() { inside } else { folder.to_owned() }
 }
 
-/// Goes back to the model that was current before, or to this one, if it was ever.
+/// Goes back to the model that was current before, or to this one, if it was ever; if the one that was `seen` to be current still is.
 ///
 /// # Errors
-/// When there is none to go back to, or the store fails.
-pub async fn roll_back(store: &dyn ObjectStore, to: Option<&ModelVersion>) -> Result<CurrentModel> {
-    let mut pointer =
-        current(store).await?.context("the store has no current model: nothing to go back from")?;
+/// [`ChangedMeanwhile`]; when there is none to go back to, or the store fails.
+pub async fn roll_back(
+    store: &dyn ObjectStore,
+    to: Option<&ModelVersion>,
+    seen: Option<&ModelVersion>,
+) -> Result<CurrentModel> {
+    let pointer = Pointer::read(store, seen).await?;
+    let mut earlier =
+        pointer.is.clone().context("the store has no current model: nothing to go back from")?;
     loop {
-        let from = pointer.current.clone();
-        pointer = match (pointer.rollback(), to) {
+        let from = earlier.current.clone();
+        earlier = match (earlier.rollback(), to) {
             (Some(earlier), _) => earlier,
             (None, None) => bail!("no model was current before {from}"),
             (None, Some(to)) => bail!("{to} was never current: use `modiolus models promote {to}`"),
         };
-        if to.is_none_or(|to| pointer.current == *to) {
-            stored(store, &pointer.current).await?;
-            point(store, &pointer).await?;
-            return Ok(pointer);
+        if to.is_none_or(|to| earlier.current == *to) {
+            stored(store, &earlier.current).await?;
+            return pointer.move_to(store, earlier).await;
         }
     }
 }
@@ -279,16 +324,15 @@ mod tests {
         let file = folder.path().join("mine.safetensors");
         std::fs::write(&file, b"model mine").unwrap();
         let mine = choose(&store, file.to_str(), &Toy).await.unwrap();
-        make_current(&store, base.version.clone()).await.unwrap();
-        make_current(&store, mine.version.clone()).await.unwrap();
+        make_current(&store, base.version.clone(), None).await.unwrap();
+        make_current(&store, mine.version.clone(), None).await.unwrap();
         assert_eq!(choose(&store, Some("current"), &Toy).await.unwrap().version, mine.version);
         assert_eq!(choose(&store, Some(base.version.as_str()), &Toy).await.unwrap().bytes, base.bytes);
         assert_eq!(choose(&store, Some("base"), &Toy).await.unwrap().bytes, base.bytes);
 
-        assert_eq!(roll_back(&store, None).await.unwrap().current, base.version);
-        assert!(
-            roll_back(&store, None).await.unwrap_err().to_string().contains("no model was current before")
-        );
+        assert_eq!(roll_back(&store, None, None).await.unwrap().current, base.version);
+        let none_before = roll_back(&store, None, None).await.unwrap_err().to_string();
+        assert!(none_before.contains("no model was current before"), "{none_before}");
         assert_eq!(choose(&store, None, &Toy).await.unwrap().version, base.version);
     }
 
@@ -296,9 +340,38 @@ mod tests {
     async fn rolling_back_to_a_version_that_never_was_current_changes_nothing() {
         let store = MemoryStore::default();
         let base = choose(&store, None, &Toy).await.unwrap();
-        make_current(&store, base.version.clone()).await.unwrap();
-        assert!(roll_back(&store, Some(&"m-0".parse().unwrap())).await.is_err());
+        make_current(&store, base.version.clone(), None).await.unwrap();
+        assert!(roll_back(&store, Some(&"m-0".parse().unwrap()), None).await.is_err());
         assert_eq!(current(&store).await.unwrap().unwrap().current, base.version);
+    }
+
+    #[tokio::test]
+    async fn nobody_moves_the_pointer_from_a_model_that_they_have_not_seen() {
+        let store = MemoryStore::default();
+        let version = |text: &str| text.parse::<ModelVersion>().unwrap();
+        let [first, gates, mine] = ["m-1", "m-2", "m-3"].map(version);
+        make_current(&store, first.clone(), None).await.unwrap();
+        // Meanwhile a gate promotes another one.
+        make_current(&store, gates.clone(), Some(&first)).await.unwrap();
+        for moved in
+            [make_current(&store, mine, Some(&first)).await, roll_back(&store, None, Some(&first)).await]
+        {
+            let error = moved.unwrap_err();
+            assert_eq!(error.downcast_ref(), Some(&ChangedMeanwhile("m-2".into())), "{error}");
+        }
+        assert_eq!(current(&store).await.unwrap().unwrap().current, gates);
+    }
+
+    #[tokio::test]
+    async fn a_pointer_that_moves_between_look_and_write_stays_where_it_went() {
+        let store = MemoryStore::default();
+        let version = |text: &str| text.parse::<ModelVersion>().unwrap();
+        make_current(&store, version("m-1"), None).await.unwrap();
+        let pointer = Pointer::read(&store, None).await.unwrap();
+        let after = make_current(&store, version("m-2"), None).await.unwrap();
+        let to = CurrentModel::promote(pointer.is.clone(), version("m-3"));
+        assert!(pointer.move_to(&store, to).await.unwrap_err().is::<ChangedMeanwhile>());
+        assert_eq!(current(&store).await.unwrap(), Some(after));
     }
 
     #[tokio::test]

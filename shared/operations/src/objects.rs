@@ -28,7 +28,8 @@ pub async fn json_if_there<T: DeserializeOwned>(
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{shown} in the store is damaged"))
 }
 
-async fn bytes_if_there(store: &dyn ObjectStore, key: ObjectKey) -> Result<Option<Bytes>> {
+/// An object's bytes, or nothing where there is no such object.
+pub async fn bytes_if_there(store: &dyn ObjectStore, key: ObjectKey) -> Result<Option<Bytes>> {
     let shown = key.to_string();
     match store.get(Read::whole(key)).await? {
         Fetched::Found(object) => Ok(Some(object.bytes)),

@@ -22,6 +22,7 @@ mod s3;
 use async_trait::async_trait;
 use bytes::Bytes;
 use modiolus_pipeline::join::Output;
+use modiolus_pipeline::stage::Move;
 use modiolus_pipeline::{Bucket, Digest, Fetched, ObjectKey, Read, StageError};
 
 pub use blocking::on_blocking_thread;
@@ -89,6 +90,26 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// When it can't be written.
     async fn put(&self, key: ObjectKey, bytes: Bytes) -> Result<(), StoreError> {
         self.put_in_order(vec![vec![(key, bytes)]]).await
+    }
+
+    /// Moves a pointer, if it is still what was read of it; whether it is there now. Nothing is between the look and the write but
+    /// their time: the store knows no conditions.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn move_pointer(&self, Move { key, from, to }: Move) -> Result<bool, StoreError> {
+        let now = match self.get(Read::whole(key.clone())).await? {
+            Fetched::Found(object) => Some(object.bytes),
+            Fetched::Missing | Fetched::Denied(_) => None,
+        };
+        if now.as_ref() == Some(&to) {
+            return Ok(true);
+        }
+        if now != from {
+            return Ok(false);
+        }
+        self.put(key, to).await?;
+        Ok(true)
     }
 
     /// Writes some objects in any order.

@@ -63,21 +63,14 @@ impl Performer {
         Ok(End::Done(manifest.followers))
     }
 
-    /// Moves a pointer, if it is still what the job has read. Nothing is between the look and the write but their time: the
-    /// store knows no conditions.
-    async fn move_pointer(&self, Move { key, from, to }: Move) -> Result<(), StageError> {
-        let now: Option<Bytes> = match self.store.get(Read::whole(key.clone())).await? {
-            Fetched::Found(object) => Some(object.bytes),
-            Fetched::Missing | Fetched::Denied(_) => None,
-        };
-        if now.as_ref() == Some(&to) {
+    /// Moves a pointer, if it is still what the job has read.
+    async fn move_pointer(&self, one: Move) -> Result<(), StageError> {
+        let key = one.key.clone();
+        if self.store.move_pointer(one).await? {
             return Ok(());
         }
-        if now != from {
-            let text = format!("somebody has changed {key} while the job ran: it is done again");
-            return Err(StageError::retryable("pointer-moved", text));
-        }
-        Ok(self.store.put(key, to).await?)
+        let text = format!("somebody has changed {key} while the job ran: it is done again");
+        Err(StageError::retryable("pointer-moved", text))
     }
 
     async fn mark(&self, marker: ObjectKey, manifest: Manifest) -> Result<End, StageError> {
