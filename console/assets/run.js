@@ -1,10 +1,10 @@
 // The page of one run, kept up to date while the run goes on.
 
-import { path, query, send } from "./api.js";
+import { call, path, query } from "./api.js";
 import { byId, element } from "./dom.js";
 import { listen as listenToImport } from "./import.js";
 import { watch } from "./live.js";
-import { duration } from "./words.js";
+import { ago, duration } from "./words.js";
 
 const run = decodeURIComponent(location.pathname.split("/")[2]);
 const whole = new Intl.NumberFormat();
@@ -33,6 +33,7 @@ function show(progress) {
   const { files_per_second: speed, seconds_left: left, tried_again: again } = progress;
   byId("speed").textContent = [speed && `${whole.format(Math.round(speed))} files a second`, left && `about ${duration(left)} left`, again && `jobs tried again: ${again}`].filter(Boolean).join(", ");
   showControls(progress);
+  showUploaded(progress);
   fill("grid", progress.grid, (one) => row(wallOf(one.patient), one.kept, one.prepared, one.drawn, one.failed));
   fill("jobs", progress.stages, (one) => row(one.stage, one.ended, one.open, one.failed));
   fill("refusals", progress.refusals, (one) => row(one.reason, one.files));
@@ -40,6 +41,17 @@ function show(progress) {
 }
 
 const isOver = (state) => state === "done" || state === "cancelled";
+
+/** The files that lie in a cluster's store, once nothing needs them any more. */
+function showUploaded({ state, uploaded }) {
+  const section = byId("uploaded");
+  if (!section || !uploaded) return;
+  section.hidden = !isOver(state);
+  byId("remove-uploaded").hidden = Boolean(uploaded.removed);
+  byId("uploaded-is").textContent = uploaded.removed
+    ? `Removed ${ago(uploaded.removed)}.`
+    : `${whole.format(uploaded.files)} files lie in the store as they were delivered, with names of patients inside.`;
+}
 
 /** What can be done about the run as it is. */
 function showControls({ state, waits, stands_still: why, can_replay: canReplay, given_up: givenUp }) {
@@ -58,12 +70,13 @@ function follow() {
 }
 
 /** Does something with the run and says what came of it. */
-async function act(button, name, words) {
+async function act(button, name, words, method = "POST") {
   button.disabled = true;
   const said = byId("said");
   said.classList.remove("error");
   try {
-    const answer = await (await send("POST", path("runs", run, name))).json();
+    // Removing the files of a large delivery takes minutes.
+    const answer = await (await call(path("runs", run, name), { method, patience: Infinity })).json();
     said.textContent = words(answer);
     follow();
   } catch (error) {
@@ -76,7 +89,10 @@ async function act(button, name, words) {
 const jobs = (count) => (count === 1 ? "1 job" : `${count} jobs`);
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
-  if (button?.id === "cancel" && confirm("Cancel the run? What is done stays; its files are deleted.")) act(button, "cancel", () => "The run is cancelled.");
+  if (button?.id === "cancel" && confirm("Cancel the run? What is done stays.")) act(button, "cancel", () => "The run is cancelled.");
+  if (button?.id === "remove-uploaded" && confirm("Remove the files as they were delivered? Slices, masks and tables stay. To do the run anew, the files have to be uploaded again.")) {
+    act(button, "uploaded", ({ files }) => `${whole.format(files)} files are removed.`, "DELETE");
+  }
   if (button && "replay" in button.dataset) act(button, "replay", ({ jobs: count }) => `${count ? `${jobs(count)} are done again.` : "It goes on."}`);
   if (button && "drop" in button.dataset && confirm("Leave these jobs failed for good?")) {
     act(button, "drop", ({ jobs: count }) => `${jobs(count)} stay failed; what was kept for them is deleted.`);

@@ -69,8 +69,13 @@ async fn put(store: &Watched, key: ObjectKey, value: &impl serde::Serialize) {
 async fn begun(store: &Watched) -> RunId {
     let run: RunId = "r-1".parse().unwrap();
     let manifest = RunManifest { wanted: None, chunks: (0..3).map(job).collect() };
-    let submission =
-        Submission { delivery: Delivery::Uploaded, files: 3, submitted: 7, folders: vec!["207".into()] };
+    let submission = Submission {
+        delivery: Delivery::Uploaded,
+        files: 3,
+        submitted: 7,
+        folders: vec!["207".into()],
+        removed: None,
+    };
     put(store, ObjectKey::Run(run.clone()), &manifest).await;
     put(store, ObjectKey::Submission(run.clone()), &submission).await;
     run

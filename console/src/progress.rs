@@ -61,6 +61,16 @@ pub(crate) struct Progress {
     pub(crate) tried_again: usize,
     /// Whether the jobs that were given up can be replayed or dropped.
     pub(crate) can_replay: bool,
+    /// The files that were uploaded for it, which lie in the store as they came until somebody removes them.
+    pub(crate) uploaded: Option<Uploaded>,
+}
+
+/// What was uploaded for a run.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Uploaded {
+    files: u64,
+    /// When they were removed, in seconds since 1970; null while they are there.
+    removed: Option<i64>,
 }
 
 /// The jobs of a stage.
@@ -183,6 +193,7 @@ impl Progress {
             stands_still: standing.stands_still,
             tried_again: standing.tried_again,
             can_replay: standing.can_replay,
+            uploaded: run.state.uploaded.map(|of| Uploaded { files: of.files, removed: of.removed }),
             summary,
         }
     }

@@ -230,6 +230,7 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::replay))
         .routes(routes!(runs::drop_given_up))
+        .routes(routes!(runs::remove_uploaded))
         .routes(routes!(trainings::start))
         .routes(routes!(trainings::cancel))
         .routes(routes!(models::promote))

@@ -65,6 +65,12 @@ pub trait Works: Send + Sync + 'static {
     /// [`Refused`] when there is nothing of it to forget; when the store fails.
     async fn drop_given_up(&self, run: &RunId) -> Result<usize>;
 
+    /// Removes the files that were uploaded for a run from the store; how many. What was kept of them stays.
+    ///
+    /// # Errors
+    /// [`Refused`] when it is under way, jobs of it may yet be replayed, or nothing was uploaded for it; when the store fails.
+    async fn remove_uploaded(&self, run: &RunId) -> Result<usize>;
+
     /// What is known of the work on a run that isn't in the store. Of a run that nobody has heard of: the default.
     async fn standing(&self, run: &RunId) -> Standing;
 

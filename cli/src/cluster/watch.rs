@@ -215,7 +215,8 @@ mod tests {
         let jobs = ["ingest-0", "ingest-1", "ingest-2"].map(|job| job.parse::<JobId>().unwrap());
         let manifest = RunManifest { wanted: None, chunks: jobs.to_vec() };
         let folders = ["207", "207", "208"].map(str::to_owned).to_vec();
-        let submission = Submission { delivery: Delivery::Uploaded, files: 9, submitted: 0, folders };
+        let submission =
+            Submission { delivery: Delivery::Uploaded, files: 9, submitted: 0, folders, removed: None };
         let mut view = View::new(&manifest, Some(submission), "r-1");
         let scope = |chunk| Scope { run: "r-1".parse().unwrap(), chunk };
         let ended = |chunk: u32, end| Notice::JobEnded {

@@ -119,6 +119,28 @@ pub(crate) async fn drop_given_up(app: App, PathParams(run): PathParams<RunId>) 
     Ok(Json(GivenUp { jobs }))
 }
 
+/// What was removed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RemovedFiles {
+    files: usize,
+}
+
+/// Removes the files that were uploaded for a run from the store, where they lie as they were delivered, with identity inside. What was
+/// kept of them stays, and so do files that another run under way needs. In a cluster, once the run has ended; on one machine they
+/// are removed by themselves then. For operators.
+#[utoipa::path(delete, path = "/runs/{run}/uploaded", tag = "runs", params(("run" = String, Path)),
+    responses((status = 200, body = RemovedFiles), (status = 404, body = ErrorBody),
+        (status = 409, description = "They are needed yet, or nothing was uploaded.", body = ErrorBody)))]
+pub(crate) async fn remove_uploaded(
+    app: App,
+    PathParams(run): PathParams<RunId>,
+) -> ApiResult<Json<RemovedFiles>> {
+    progress(&app, &run).await?;
+    let files = app.works.remove_uploaded(&run).await?;
+    app.catalogue.forget(&run);
+    Ok(Json(RemovedFiles { files }))
+}
+
 /// What a new run wants.
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct Wanted {
@@ -135,8 +157,8 @@ pub(crate) struct Started {
     run: RunId,
 }
 
-/// Starts a run of a zip of DICOM files, in any folders. Its files are deleted when the run is done, or, where jobs of it were
-/// given up, when those are dropped; what is kept is de-identified. For operators.
+/// Starts a run of a zip of DICOM files, in any folders. On one machine its files are deleted when the run is done, or, where jobs of
+/// it were given up, when those are dropped; in a cluster when an operator says so. What is kept is de-identified. For operators.
 #[utoipa::path(post, path = "/runs", tag = "runs", params(Wanted),
     request_body(content = Vec<u8>, content_type = "application/zip"),
     responses((status = 202, body = Started), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody),

@@ -53,6 +53,7 @@ const DEEDS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/runs/{run}/cancel", "run cancelled"),
     ("POST", "/api/v1/runs/{run}/replay", "jobs replayed"),
     ("POST", "/api/v1/runs/{run}/drop", "jobs dropped"),
+    ("DELETE", "/api/v1/runs/{run}/uploaded", "uploaded files removed"),
     ("POST", "/api/v1/runs/{run}/annotations", "masks imported"),
     ("GET", "/api/v1/runs/{run}/masks.zip", "masks exported"),
     ("GET", "/api/v1/runs/{run}/labelme.zip", "masks exported"),

@@ -16,6 +16,7 @@ use modiolus_operations::objects;
 use modiolus_operations::retraining::{Base, Retraining, When, newest};
 use modiolus_operations::start::{Ready, start};
 use modiolus_operations::upload::{foreseen, upload};
+use modiolus_operations::uploaded::{self, Stay};
 use modiolus_pipeline::job::ingest::Delivery;
 use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::job::{SliceRef, Wanted};
@@ -157,6 +158,25 @@ impl Works for Cluster {
 
     async fn drop_given_up(&self, run: &RunId) -> Result<usize> {
         self.inner.settle(run, Fate::Drop).await
+    }
+
+    async fn remove_uploaded(&self, run: &RunId) -> Result<usize> {
+        // What is there is not sent again, and must not go before its run has begun.
+        let Ok(_turn) = self.inner.turn.try_acquire() else {
+            return Err(Refused::error(
+                "a delivery is being sent, which may have the same files: try again when its run has begun",
+            ));
+        };
+        let Inner { store, broker, .. } = &*self.inner;
+        if dead::has_any(&**broker, run).await? {
+            return Err(Refused::error(
+                "jobs of it were given up, and need the files: replay or drop them first",
+            ));
+        }
+        uploaded::remove(&**store, run).await.map_err(|error| match error.downcast::<Stay>() {
+            Ok(why) => Refused::error(why.to_string()),
+            Err(error) => error,
+        })
     }
 
     /// Whether there are dead letters of it, only a look at all of them would tell.

@@ -1,11 +1,13 @@
-use modiolus_broker::InProcess;
+use modiolus_broker::{InProcess, Letter};
 use modiolus_imaging::{Grid, png};
 use modiolus_operations::runs::{RunState, State};
 use modiolus_operations::{annotations, models};
+use modiolus_pipeline::join::Output;
 use modiolus_pipeline::key::{SCANS_PREFIX, SUBMISSIONS_PREFIX};
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Bucket, Envelope, ObjectKey, StageName};
-use modiolus_store::MemoryStore;
+use modiolus_pipeline::{Bucket, Envelope, Fetched, ObjectKey, Read, StageName};
+use modiolus_runtime::RunOutcome;
+use modiolus_store::{MemoryStore, Puts, StoreError};
 use tokio::time::timeout;
 
 use super::*;
@@ -27,9 +29,12 @@ impl Site {
     }
 
     fn cluster(&self) -> Cluster {
-        let joins = Arc::new(Joins::new(self.store.clone(), self.broker.clone()));
-        let (store, broker) = (self.store.clone(), self.broker.clone());
-        let stop = CancellationToken::new();
+        self.cluster_over(self.store.clone())
+    }
+
+    fn cluster_over(&self, store: Arc<dyn ObjectStore>) -> Cluster {
+        let joins = Arc::new(Joins::new(store.clone(), self.broker.clone()));
+        let (broker, stop) = (self.broker.clone(), CancellationToken::new());
         Cluster::new(store, broker, joins, self.deliveries.path(), stop).unwrap()
     }
 
@@ -108,6 +113,98 @@ async fn a_delivery_that_is_not_sent_yet_can_be_cancelled_and_dropped_again_goes
     assert_eq!(site.next(StageName::Ingest).await.scope.run, run);
     let state = RunState::read(&*site.store, &run).await.unwrap().unwrap();
     assert_eq!(state.state, State::Running);
+}
+
+/// The store of a site, which can't write one object.
+struct Stuck {
+    store: Arc<MemoryStore>,
+    object: Mutex<Option<ObjectKey>>,
+}
+
+#[async_trait]
+impl ObjectStore for Stuck {
+    async fn get_many(&self, reads: &[Read]) -> Vec<Result<Fetched, StoreError>> {
+        self.store.get_many(reads).await
+    }
+
+    async fn put_in_order(&self, steps: Vec<Puts>) -> Result<(), StoreError> {
+        let stuck = self.object.lock().unwrap().clone();
+        match steps.iter().flatten().find(|(key, _)| Some(key) == stuck.as_ref()) {
+            Some((key, _)) => Err(StoreError::unavailable(key, "stuck")),
+            None => self.store.put_in_order(steps).await,
+        }
+    }
+
+    async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.store.list(bucket, prefix).await
+    }
+
+    async fn length(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError> {
+        self.store.length(key).await
+    }
+
+    async fn verify(&self, outputs: &[Output]) -> Result<bool, StoreError> {
+        self.store.verify(outputs).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.store.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_could_not_be_cancelled_is_not_sent_and_can_be_cancelled_or_dropped_again() {
+    for is_dropped_again in [false, true] {
+        let site = Site::new();
+        let stuck = Arc::new(Stuck { store: site.store.clone(), object: Mutex::default() });
+        let (cluster, folder) = (site.cluster_over(stuck.clone()), site.delivery("july"));
+        let turn = cluster.inner.turn.acquire().await.unwrap();
+        let run = cluster.start(&folder, Plane::CORONAL).await.unwrap();
+        *stuck.object.lock().unwrap() = Some(ObjectKey::Run(run.clone()));
+        assert!(timeout(DEADLINE, cluster.cancel(&run)).await.expect("an answer in time").is_err());
+        *stuck.object.lock().unwrap() = None;
+        drop(turn);
+        drop(cluster.inner.turn.acquire().await.unwrap());
+        assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 0, "whoever sent it has let go of it");
+        if is_dropped_again {
+            assert_eq!(cluster.start(&folder, Plane::CORONAL).await.unwrap(), run);
+            assert_eq!(site.next(StageName::Ingest).await.scope.run, run);
+        } else {
+            timeout(DEADLINE, cluster.cancel(&run)).await.expect("an answer in time").unwrap();
+            let state = RunState::read(&*site.store, &run).await.unwrap().unwrap();
+            assert_eq!((state.state, folder.exists()), (State::Cancelled, false));
+        }
+    }
+}
+
+#[tokio::test]
+async fn uploaded_files_are_removed_once_nothing_needs_them() {
+    let site = Site::new();
+    let (cluster, folder) = (site.cluster(), site.delivery("july"));
+    let run = cluster.start(&folder, Plane::CORONAL).await.unwrap();
+    let first = site.next(StageName::Ingest).await;
+    let refused = async || {
+        let error = cluster.remove_uploaded(&run).await.unwrap_err();
+        error.downcast::<Refused>().expect("words for people").0
+    };
+    // Held while a delivery is sent.
+    let turn = timeout(DEADLINE, cluster.inner.turn.acquire()).await.unwrap();
+    assert!(refused().await.contains("being sent"));
+    drop(turn);
+    // A queue that is silent for a while is empty.
+    tokio::time::pause();
+    assert!(refused().await.contains("under way"));
+    let done = serde_json::to_vec(&RunOutcome::default()).unwrap();
+    site.store.put(ObjectKey::RunDone(run.clone()), done.into()).await.unwrap();
+    let letter = Letter::new(first.encode());
+    site.broker.publish(Queue::Dead(StageName::Ingest), letter).await.unwrap();
+    assert!(refused().await.contains("replay or drop"));
+    assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 1);
+    cluster.drop_given_up(&run).await.unwrap();
+    assert_eq!(cluster.remove_uploaded(&run).await.unwrap(), 1);
+    assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 0);
+    let state = RunState::read(&*site.store, &run).await.unwrap().unwrap();
+    assert!(state.uploaded.unwrap().removed.is_some());
 }
 
 #[tokio::test]

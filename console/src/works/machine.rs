@@ -160,6 +160,10 @@ impl Works for Machine {
         }
     }
 
+    async fn remove_uploaded(&self, _: &RunId) -> Result<usize> {
+        Err(Refused::error("nothing is in the store: a delivery is removed here when its run is done"))
+    }
+
     async fn standing(&self, run: &RunId) -> Standing {
         self.inner.standings.of(run)
     }

@@ -61,6 +61,10 @@ impl Works for Idle {
         bail!("nobody works here")
     }
 
+    async fn remove_uploaded(&self, _: &RunId) -> Result<usize> {
+        bail!("nobody works here")
+    }
+
     async fn standing(&self, _: &RunId) -> Standing {
         Standing::default()
     }

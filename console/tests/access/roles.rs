@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::desk::Desk;
 
 /// Every kind of route, with the least role that it is for.
-const ROUTES: [(&str, &str, Role); 22] = [
+const ROUTES: [(&str, &str, Role); 23] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/runs", Role::Viewer),
     ("GET", "/runs/july", Role::Viewer),
@@ -25,6 +25,7 @@ const ROUTES: [(&str, &str, Role); 22] = [
     ("PUT", "/api/v1/slices/P-1/s-1/triage", Role::Annotator),
     ("POST", "/api/v1/slices/P-1/s-1/revisions", Role::Annotator),
     ("POST", "/api/v1/runs", Role::Operator),
+    ("DELETE", "/api/v1/runs/july/uploaded", Role::Operator),
     ("POST", "/api/v1/models/m-1/promote", Role::Operator),
     ("POST", "/api/v1/models/m-1/draw", Role::Operator),
     ("POST", "/api/v1/models/rollback", Role::Operator),

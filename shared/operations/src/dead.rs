@@ -120,6 +120,26 @@ async fn settle_stage(
     Ok(jobs.len())
 }
 
+/// Whether there are dead letters of a run. All stay.
+///
+/// # Errors
+/// When the broker fails.
+pub async fn has_any(broker: &dyn Broker, run: &RunId) -> Result<bool> {
+    let stages = StageName::ALL.map(|stage| is_in(broker, run, stage));
+    Ok(try_join_all(stages).await?.into_iter().any(|is_in| is_in))
+}
+
+async fn is_in(broker: &dyn Broker, run: &RunId, stage: StageName) -> Result<bool> {
+    let (mut letters, mut held) = (DeadLetters::of(broker, stage), Vec::new());
+    while let Some(delivery) = letters.next().await? {
+        if Envelope::address(&delivery.letter.body).is_some_and(|(scope, _)| scope.run == *run) {
+            return Ok(true);
+        }
+        held.push(delivery);
+    }
+    Ok(false)
+}
+
 /// Has a job done again. Its marker goes first, or the worker would take it for given up; then what says that its chunk and
 /// its run are done; and the letter only leaves the dead when it is in its queue.
 ///
@@ -177,6 +197,10 @@ mod tests {
         let many = (0..2 * HELD + 10).map(|number| letter("r-many", number));
         broker.publish_all(many.chain([letter("r-late", 0)]).collect()).await.unwrap();
         let late = "r-late".parse().unwrap();
+        assert!(
+            has_any(&broker, &late).await.unwrap()
+                && !has_any(&broker, &"r-0".parse().unwrap()).await.unwrap()
+        );
         assert_eq!(settle(&broker, &store, &late, Fate::Drop).await.unwrap(), 1);
         assert_eq!(settle(&broker, &store, &late, Fate::Drop).await.unwrap(), 0);
         assert_eq!(broker.waiting(Queue::Dead(StageName::Ingest)), 2 * HELD + 10);

@@ -18,4 +18,5 @@ pub mod runs;
 pub mod start;
 pub mod trainings;
 pub mod upload;
+pub mod uploaded;
 pub mod walk;

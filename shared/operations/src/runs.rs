@@ -13,6 +13,7 @@ use modiolus_store::ObjectStore;
 use serde::Serialize;
 
 use crate::objects;
+use crate::uploaded::Uploaded;
 
 /// A run.
 #[derive(Debug, Serialize)]
@@ -25,6 +26,8 @@ pub struct RunState {
     pub submitted: Option<i64>,
     /// How many files it was given.
     pub files: Option<u64>,
+    /// What was uploaded for it.
+    pub uploaded: Option<Uploaded>,
     /// The wanted plane; a training wants none.
     pub plane: Option<String>,
     /// The model that draws the masks; `None` stops after filter.
@@ -73,6 +76,7 @@ impl RunState {
             state,
             submitted: submission.as_ref().map(|submission| submission.submitted),
             files: submission.as_ref().map(|submission| submission.files),
+            uploaded: submission.as_ref().and_then(Uploaded::of),
             plane: wanted.as_ref().map(|wanted| wanted.plane.name().to_owned()),
             model: wanted.and_then(|wanted| wanted.model),
             chunks: chunks.unwrap_or_default(),
@@ -87,11 +91,8 @@ impl RunState {
     }
 
     async fn look(&mut self, store: &dyn ObjectStore) -> Result<()> {
-        let is_cancelled = store.length(&ObjectKey::RunCancelled(self.run.clone())).await?.is_some();
-        let outcome: Option<RunOutcome> =
-            objects::json_if_there(store, ObjectKey::RunDone(self.run.clone())).await?;
-        // That it ended by being cancelled counts no longer where it was submitted again.
-        match outcome.filter(|outcome| is_cancelled || !outcome.is_cancelled()) {
+        let (is_cancelled, outcome) = end(store, &self.run).await?;
+        match outcome {
             Some(outcome) => {
                 self.state = if outcome.is_cancelled() { State::Cancelled } else { State::Done };
                 let cancelled = outcome.failed.iter().filter(|job| job.is_cancelled());
@@ -130,6 +131,14 @@ impl RunState {
         self.cancelled += cancelled.len();
         self.failed.extend(failed);
     }
+}
+
+/// Whether a run was cancelled, and how it ended, if it has. That it ended by being cancelled counts no longer where it was submitted
+/// again.
+pub(crate) async fn end(store: &dyn ObjectStore, run: &RunId) -> Result<(bool, Option<RunOutcome>)> {
+    let is_cancelled = store.length(&ObjectKey::RunCancelled(run.clone())).await?.is_some();
+    let outcome: Option<RunOutcome> = objects::json_if_there(store, ObjectKey::RunDone(run.clone())).await?;
+    Ok((is_cancelled, outcome.filter(|outcome| is_cancelled || !outcome.is_cancelled())))
 }
 
 /// Takes back that jobs of a finished run were given up, so that they and what follows from them can be done again: whoever

@@ -97,7 +97,13 @@ impl Ready {
             manifest: RunManifest { wanted: Some(wanted), chunks: chunks::ids(&chunks.first) },
             first: chunks.first,
             listings: chunks.listings,
-            submission: Submission { delivery, files: count, submitted: now(), folders: chunks.folders },
+            submission: Submission {
+                delivery,
+                files: count,
+                submitted: now(),
+                folders: chunks.folders,
+                removed: None,
+            },
         }
     }
 

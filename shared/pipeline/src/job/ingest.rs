@@ -90,6 +90,9 @@ pub struct Submission {
     pub submitted: i64,
     /// The top folder in which each chunk begins: in most deliveries, one for each patient.
     pub folders: Vec<String>,
+    /// When somebody removed the uploaded files from `incoming`, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<i64>,
 }
 
 #[cfg(test)]
