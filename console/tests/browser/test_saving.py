@@ -261,6 +261,44 @@ def test_what_was_drawn_before_a_step_is_saved_and_the_way_back_leaves_half_a_sh
     assert there.mask() == untouched and there.revisions() == []
 
 
+@pytest.mark.complains("409", "Conflict")
+def test_after_take_theirs_the_way_back_shows_what_was_saved_last(page, new_page, server, run, slices):
+    first, second = first_of_a_patient(server, slices)
+    here = SlicePage(page, server, run, first).open()
+    other = SlicePage(new_page(), server, run, first).open()
+    other.press("Enter")
+    other.badge("Accepted")
+    here.drag((20, 20), (60, 40))
+    page.get_by_role("button", name="Take theirs").click()
+    expect(page.locator("#conflict")).to_be_hidden()
+    here.drag((70, 20), (90, 40))
+    here.badge("Draft")
+    here.saved()
+    drawn = here.mask()
+    shown = page.locator("#stage")
+    for key, of in [("d", second), ("a", first)]:
+        here.press(key)
+        expect(shown).to_have_attribute("data-shown", f"{of['patient']}/{of['slice']}")
+    assert here.mask() == drawn == here.stored(here.revisions()[-1]["revision"])
+
+
+def test_a_second_answer_before_the_first_has_arrived_is_the_one_that_stays(slice_page, held):
+    page = slice_page.page
+    waiting = held("**/triage")
+    with page.expect_request("**/triage"):
+        slice_page.press("Shift+1")
+    slice_page.press("Shift+2")
+    no = page.get_by_role("radio", name="No", exact=True)
+    expect(no).to_have_attribute("aria-checked", "true")
+    assert len(waiting) == 1, "the second waits for the first"
+    with page.expect_request("**/triage"):
+        waiting[0].continue_()
+    with page.expect_response("**/triage"):
+        waiting[1].continue_()
+    expect(no).to_have_attribute("aria-checked", "true")
+    assert slice_page.server.get(slice_page.api)["triage"] == "no"
+
+
 def test_accepting_twice_in_a_row_keeps_one_revision(slice_page):
     slice_page.page.evaluate("""() => {
         for (let i = 0; i < 2; i++) document.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", code: "Enter", bubbles: true }));
