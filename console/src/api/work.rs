@@ -127,28 +127,24 @@ fn ordered(mut open: Vec<(String, Listed)>, covered: &HashMap<PatientKey, usize>
 /// Why a slice comes where it does: how many of its patient are annotated and how many stand before it here, and how sure people and
 /// the model are.
 fn reason(annotated: usize, before: usize, slice: &Listed, by: By) -> String {
-    let sure = match (slice.triage, slice.uncertainty) {
-        (Some(Clarity::Clear), _) => "people say that the array is clear".to_owned(),
-        (Some(Clarity::Unsure), _) => "people are unsure".to_owned(),
-        (_, Some(uncertainty)) => format!("the model is unsure by {:.0} %", 100.0 * uncertainty),
-        _ => format!("array score {:.2}", slice.array_score),
+    let said = match slice.triage {
+        Some(Clarity::Clear) => Some("people say that the array is clear".to_owned()),
+        Some(Clarity::Unsure) => Some("people are unsure".to_owned()),
+        _ => None,
     };
-    if by == By::Uncertainty {
-        return sure;
-    }
-    let patient = match (annotated, before) {
-        (0, 0) => "nothing of this patient is annotated".to_owned(),
-        (0, n) => format!("nothing of this patient is annotated; {} of it before", slices(n)),
-        (n, 0) => format!("{} of this patient annotated", slices(n)),
-        (n, m) => format!("{} of this patient annotated; {} of it before", slices(n), slices(m)),
+    let patient = match annotated {
+        0 => "nothing of this patient is annotated".to_owned(),
+        1 => "one slice of this patient is annotated".to_owned(),
+        n => format!("{n} slices of this patient are annotated"),
     };
-    format!("{patient}; {sure}")
-}
-
-fn slices(number: usize) -> String {
-    match number {
-        1 => "one slice".to_owned(),
-        n => format!("{n} slices"),
+    let place = (before > 0).then(|| format!("number {} of the patient's here", before + 1));
+    let model = || match slice.uncertainty {
+        Some(uncertainty) => format!("the model is unsure by {:.0} %", 100.0 * uncertainty),
+        None => format!("array score {:.2}", slice.array_score),
+    };
+    match by {
+        By::Uncertainty => said.unwrap_or_else(model),
+        By::Patient => [Some(patient), place, said].into_iter().flatten().collect::<Vec<_>>().join("; "),
     }
 }
 
@@ -197,8 +193,8 @@ mod tests {
         let names: Vec<&str> = order.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["s-4", "s-5", "s-3", "s-1", "s-2"]);
         assert_eq!(order[0].1, "nothing of this patient is annotated; people say that the array is clear");
-        assert_eq!(order[3].1, "2 slices of this patient annotated; the model is unsure by 90 %");
-        assert!(order[4].1.contains("one slice of it before"), "{}", order[4].1);
+        assert_eq!(order[3].1, "2 slices of this patient are annotated");
+        assert!(order[4].1.ends_with("; number 2 of the patient's here"), "{}", order[4].1);
     }
 
     #[test]
