@@ -129,10 +129,10 @@ impl ObjectStore for Stuck {
 
     async fn put_in_order(&self, steps: Vec<Puts>) -> Result<(), StoreError> {
         let stuck = self.object.lock().unwrap().clone();
-        match steps.iter().flatten().find(|(key, _)| Some(key) == stuck.as_ref()) {
-            Some((key, _)) => Err(StoreError::unavailable(key, "stuck")),
-            None => self.store.put_in_order(steps).await,
+        if let Some(key) = stuck.filter(|stuck| steps.iter().flatten().any(|(key, _)| key == stuck)) {
+            return Err(StoreError::unavailable(key, "stuck"));
         }
+        self.store.put_in_order(steps).await
     }
 
     async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError> {

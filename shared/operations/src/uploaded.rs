@@ -69,7 +69,8 @@ pub async fn remove(store: &dyn ObjectStore, run: &RunId) -> Result<usize> {
     let files = listings.files(store, run).await?;
     let removed: Vec<ObjectKey> =
         files.into_iter().filter(|path| !needed.contains(path)).map(ObjectKey::Scan).collect();
-    iter(&removed).map(|key| store.delete(key)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    let removing: Vec<_> = removed.iter().map(|key| store.delete(key)).collect();
+    iter(removing).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     let submission = Submission { removed: Some(now()), ..submission };
     store.put(key, serde_json::to_vec(&submission)?.into()).await?;
     Ok(removed.len())
