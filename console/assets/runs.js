@@ -102,7 +102,6 @@ for (const type of ["dragover", "drop"]) document.addEventListener(type, (event)
 addEventListener("beforeunload", (event) => { if (going) event.preventDefault(); });
 
 const LOOK_MS = 10_000;
-const isOver = (state) => state === "done" || state === "cancelled";
 const link = (href, text) => element("a", { href }, String(text));
 
 /** A row of the list, as the template has it. */
@@ -118,15 +117,13 @@ function row(run) {
 }
 
 let listed = "";
-/** Looks again while a run goes on and somebody sees it; runs that others start appear with it. */
+/** Looks again while somebody sees it: how far runs are, and which others have started. */
 async function look() {
-  const body = byId("runs").tBodies[0];
-  const goesOn = [...body.rows].some(({ dataset }) => dataset.state && !isOver(dataset.state));
-  if (document.hidden || !goesOn) return;
-  const runs = await json("runs").catch(() => null);
-  if (!runs || JSON.stringify(runs) === listed) return;
+  if (document.hidden) return;
+  const runs = await json("runs").catch(() => []);
+  if (!runs.length || JSON.stringify(runs) === listed) return;
   listed = JSON.stringify(runs);
-  body.replaceChildren(...runs.map(row));
+  byId("runs").tBodies[0].replaceChildren(...runs.map(row));
 }
 setInterval(look, LOOK_MS);
 document.addEventListener("visibilitychange", look);

@@ -162,12 +162,26 @@ def test_what_is_no_zip_is_refused_in_words(page, empty_server, tmp_path):
     expect(page.get_by_role("button", name="Start a run")).to_be_enabled()
 
 
-def test_a_zip_made_elsewhere_becomes_a_run(page, empty_server, scans, tmp_path):
+@pytest.fixture
+def scans_zip(scans, tmp_path):
     with zipfile.ZipFile(tmp_path / "scans.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for file in pathlib.Path(scans).rglob("*"):
             packed.write(file, file.relative_to(scans))
+    return tmp_path / "scans.zip"
+
+
+def test_a_run_that_somebody_else_starts_appears_in_the_list(page, empty_server, scans_zip):
+    page.clock.install()
     page.goto(f"{empty_server.url}/runs")
-    page.locator("#files").set_input_files(tmp_path / "scans.zip")
+    expect(page.locator("#runs")).to_contain_text("No runs yet")
+    run = empty_server.post("runs?plane=coronal", scans_zip.read_bytes(), "application/zip")["run"]
+    page.clock.fast_forward(11_000)
+    expect(page.locator("#runs tbody tr")).to_contain_text(run)
+
+
+def test_a_zip_made_elsewhere_becomes_a_run(page, empty_server, scans_zip):
+    page.goto(f"{empty_server.url}/runs")
+    page.locator("#files").set_input_files(scans_zip)
     page.get_by_role("button", name="Start a run").click()
     page.wait_for_url("**/runs/*")
     expect(page.locator("#state")).to_have_text("done", timeout=120_000)
