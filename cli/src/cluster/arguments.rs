@@ -150,7 +150,8 @@ pub(crate) enum AnnotationsAction {
 #[derive(Args)]
 #[command(after_help = "Example: modiolus annotations import masks --run july --wait\n\n\
     PATIENT and STEM are those of the run's output. A PNG has the slice's size: 0 is background, anything else electrode. Of a\n\
-    labelme file, the shapes labelled electrode are taken. A mask without electrode says that there is no array.")]
+    labelme file, the shapes labelled electrode are taken. A mask without electrode says that there is no array.\n\n\
+    A labelme file, and masks.csv beside PNGs, say what they went out as: where somebody has drawn since, it is refused.")]
 pub(crate) struct Import {
     /// Annotations: PATIENT_STEM.json or .png, or PATIENT/STEM.json or .png (labelme or mask)
     #[arg(value_name = "DIR")]
