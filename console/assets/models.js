@@ -40,7 +40,7 @@ document.addEventListener("click", ({ target }) => {
   }
   if (button) change(button, `Make ${button.dataset.promote} the model that runs use?`, `${path("models", button.dataset.promote, "promote")}${seen}`);
 });
-byId("rollback")?.addEventListener("click", ({ target }) => change(target, "Go back to the model before?", `models/rollback${seen}`));
+byId("rollback")?.addEventListener("click", ({ target }) => change(target, `Go back to ${page.before}?`, `models/rollback${seen}`));
 
 byId("retrain")?.addEventListener("submit", (event) => {
   event.preventDefault();

@@ -93,8 +93,11 @@ export function showAnswer(answer) {
 
 function showAttributes(attributes) {
   byId("attributes").replaceChildren(...attributes.map(({ name, tag, value }) =>
-    element("tr", { title: tag }, element("th", { scope: "row" }, name), element("td", {}, value))));
+    element("tr", { title: tag }, element("th", { scope: "row" }, ...breakable(name, /(?=[A-Z])/)), element("td", {}, ...breakable(value, /(?<=\\)/)))));
 }
+
+/** A text that may break between its parts. */
+const breakable = (text, between) => text.split(between).flatMap((part) => [part, element("wbr")]);
 
 export function showRevisions(slice) {
   const items = slice.revisions.toReversed().map(({ revision, at, by, state, seconds, proposal }) => {

@@ -36,7 +36,7 @@ function show(progress) {
   showUploaded(progress);
   fill("grid", progress.grid, (one) => row(wallOf(one.patient), one.kept, one.prepared, one.drawn, one.failed));
   fill("jobs", progress.stages, (one) => row(one.stage, one.ended, one.open, one.failed));
-  fill("refusals", progress.refusals, (one) => row(one.reason, one.files));
+  fill("refusals", progress.refusals, (one) => row(element("span", { title: one.reason }, one.words), one.files));
   fill("given-up", progress.given_up, (one) => row(one.job, one.code, one.message));
 }
 

@@ -14,7 +14,7 @@ use modiolus_operations::runs::{RunState, State, ended_jobs};
 use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::key::SUBMISSIONS_PREFIX;
-use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, PatientKey, RunId, SliceId};
+use modiolus_pipeline::{Bucket, ModelVersion, ObjectKey, PatientKey, Reason, RunId, SliceId};
 use modiolus_store::ObjectStore;
 use tokio::time::Instant;
 
@@ -230,11 +230,11 @@ impl Run {
         patients
     }
 
-    /// How many files were refused, by reason code.
-    pub fn refused(&self) -> BTreeMap<&'static str, usize> {
+    /// How many files were refused, by reason.
+    pub fn refused(&self) -> BTreeMap<Reason, usize> {
         let mut all = BTreeMap::new();
         for (reason, files) in self.chunks.iter().flat_map(|chunk| &chunk.refused) {
-            *all.entry(reason.code()).or_default() += files;
+            *all.entry(*reason).or_default() += files;
         }
         all
     }

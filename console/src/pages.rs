@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use include_dir::{Dir, include_dir};
 use minijinja::value::Serde;
 use minijinja::{Environment, context};
+use modiolus_operations::models as stored;
 use modiolus_pipeline::{ModelVersion, PatientKey, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -157,7 +158,8 @@ pub(crate) async fn slice(
 
 pub(crate) async fn models(app: App, who: Who) -> ApiResult<Response> {
     let trainings = trainings::listed(&app).await?;
-    let said = json!({ "models": models::listed(&app).await?, "trainings": trainings });
+    let before = stored::current(&*app.store).await?.and_then(|pointer| pointer.previous.last().cloned());
+    let said = json!({ "models": models::listed(&app).await?, "before": before, "trainings": trainings });
     page(&app, &who, "models.html", "Models", said)
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use modiolus_operations::runs::State;
-use modiolus_pipeline::{JobId, ModelVersion, PatientKey, RunId, StageName};
+use modiolus_pipeline::{JobId, ModelVersion, PatientKey, Reason, RunId, StageName};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -98,7 +98,10 @@ pub(crate) struct Patient {
 /// Files that were refused for one reason.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Refused {
+    /// Its code, as in `summary.csv`.
     reason: &'static str,
+    /// The same for people.
+    words: &'static str,
     files: usize,
 }
 
@@ -236,10 +239,33 @@ fn grid(run: &Run) -> Vec<Patient> {
 }
 
 fn refusals(run: &Run) -> Vec<Refused> {
-    let mut refusals: Vec<Refused> =
-        run.refused().into_iter().map(|(reason, files)| Refused { reason, files }).collect();
+    let refused =
+        |(reason, files): (Reason, usize)| Refused { reason: reason.code(), words: words(reason), files };
+    let mut refusals: Vec<Refused> = run.refused().into_iter().map(refused).collect();
     refusals.sort_by(|a, b| b.files.cmp(&a.files).then(a.reason.cmp(b.reason)));
     refusals
+}
+
+/// What is wrong with a file, for people who don't know DICOM.
+fn words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Empty => "empty",
+        Reason::AppleDouble => "a Mac's hidden file",
+        Reason::NotDicom => "not DICOM",
+        Reason::Truncated => "cut off",
+        Reason::NoPixels => "no picture inside",
+        Reason::NotAnImage => "not an image of a scan",
+        Reason::ReportPage => "a page of text, or of a screen",
+        Reason::Colour => "in colour",
+        Reason::MultiFrame => "several pictures in one file",
+        Reason::UnsupportedTransferSyntax => "packed in a way that can't be read here",
+        Reason::MalformedAttribute => "something needed is missing or impossible",
+        Reason::TooLarge => "too large",
+        Reason::Unreadable => "can't be read from the disk",
+        Reason::NoOrientation => "doesn't say how it lies",
+        Reason::ImpossibleOrientation => "lies as nothing can",
+        Reason::OtherPlane => "another plane",
+    }
 }
 
 fn given_up(run: &Run) -> Vec<GivenUp> {

@@ -127,7 +127,7 @@ def see_the_new_mask_beside_the_old(page, server, shot, first, old, new):
 
 def roll_back(page, server, shot, old):
     page.goto(f"{server.url}/models")
-    page.get_by_role("button", name="Go back to the model before").click()
+    page.get_by_role("button", name=f"Go back to {old}").click()
     expect(page.get_by_role("row", name=old).locator(".badge.current")).to_be_visible()
     shot(page, "story-10-rolled-back")
 

@@ -19,6 +19,19 @@ def test_slices_are_ordered_by_score_and_answered_with_one_key_each(wall_page, s
     assert answers[:4] == ["clear", "no", "unsure", None]
 
 
+def test_slices_are_answered_with_the_mouse_alone(wall_page, slices):
+    page = wall_page.page
+    page.locator(".tile").nth(2).click()
+    for name in ["Clear", "Unsure"]:
+        page.get_by_role("group").get_by_role("button", name=name).click()
+    expect(page.locator("#count")).to_contain_text("1 clear, 1 unsure, 0 no")
+    expect(wall_page.selected).to_have_attribute("data-index", "4")
+    wall_page.press("2")
+    expect(page.locator("#count")).to_contain_text("1 clear, 1 unsure, 1 no")
+    page.get_by_role("button", name="Open the slice").click()
+    page.wait_for_url(f"**/slices/{slices[5]['patient']}/{slices[5]['slice']}*")
+
+
 def test_filters_narrow_the_wall_and_stay_in_the_address(wall_page, slices):
     page = wall_page.page
     patient = slices[0]["patient"]
