@@ -172,7 +172,7 @@ function showCount() {
   const loading = slices.length < total ? ` of ${total.toLocaleString()}` : "";
   byId("count").textContent = slices.length === 0 && total === 0
     ? "No slice here. Choose another patient or answer."
-    : `${slices.length.toLocaleString()}${loading} ${slices.length === 1 ? "slice" : "slices"}: ${counts.clear} clear, ${counts.unsure} unsure, ${counts.no} no, ${open.toLocaleString()} not answered`;
+    : `${slices.length.toLocaleString()}${loading} ${slices.length === 1 ? "slice" : "slices"}: ${counts.clear} clear, ${counts.unsure} unsure, ${counts.no} no, ${open.toLocaleString()} left`;
   byId("save-sheet").disabled = slices.length === 0;
 }
 
@@ -224,7 +224,13 @@ for (const id of ["patient", "answer"]) byId(id).addEventListener("change", () =
 returnFocus(wall);
 addEventListener("beforeunload", (event) => { if (answers.isInTrouble) event.preventDefault(); });
 byId("save-sheet").addEventListener("click", contactSheet);
-for (const button of document.querySelectorAll("[data-say]")) button.addEventListener("click", () => answer(button.dataset.say || null));
+for (const button of document.querySelectorAll("[data-say]")) {
+  button.addEventListener("click", ({ detail }) => {
+    answer(button.dataset.say || null);
+    // After the mouse, Enter and the arrows mean the wall again.
+    if (detail > 0) wall.focus();
+  });
+}
 byId("open-slice")?.addEventListener("click", openSelected);
 byId("show-keys").addEventListener("click", () => showSheet(byId("keys"), keys, ARROWS));
 const asks = new URLSearchParams(location.search);

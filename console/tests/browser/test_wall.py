@@ -26,6 +26,7 @@ def test_slices_are_answered_with_the_mouse_alone(wall_page, slices):
         page.get_by_role("group").get_by_role("button", name=name).click()
     expect(page.locator("#count")).to_contain_text("1 clear, 1 unsure, 0 no")
     expect(wall_page.selected).to_have_attribute("data-index", "4")
+    expect(page.locator("#tiles")).to_be_focused()
     wall_page.press("2")
     expect(page.locator("#count")).to_contain_text("1 clear, 1 unsure, 1 no")
     page.get_by_role("button", name="Open the slice").click()
