@@ -137,7 +137,7 @@ fn reason(annotated: usize, before: usize, slice: &Listed, by: By) -> String {
         1 => "one slice of this patient is annotated".to_owned(),
         n => format!("{n} slices of this patient are annotated"),
     };
-    let place = (before > 0).then(|| format!("number {} of the patient's here", before + 1));
+    let place = (before > 0).then(|| format!("no. {} of this patient", before + 1));
     let model = || match slice.uncertainty {
         Some(uncertainty) => format!("the model is unsure by {:.0} %", 100.0 * uncertainty),
         None => format!("array score {:.2}", slice.array_score),
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(names, ["s-4", "s-5", "s-3", "s-1", "s-2"]);
         assert_eq!(order[0].1, "nothing of this patient is annotated; people say that the array is clear");
         assert_eq!(order[3].1, "2 slices of this patient are annotated");
-        assert!(order[4].1.ends_with("; number 2 of the patient's here"), "{}", order[4].1);
+        assert!(order[4].1.ends_with("; no. 2 of this patient"), "{}", order[4].1);
     }
 
     #[test]
