@@ -1,5 +1,7 @@
 //! Whether the name of a file says whose it is: people name files for patients.
 
+use crate::text;
+
 /// Parts of a name with fewer letters are parts of many words.
 const LETTERS: usize = 3;
 
@@ -14,7 +16,7 @@ pub fn is_in_file_name(file_name: &str, patient_name: &str, patient_id: &str) ->
     // Umlauts are written with an e by some and without by others.
     [false, true].into_iter().any(|with_e| {
         let file = folded(file_name, with_e);
-        let known = [patient_name, patient_id].map(|text| folded(text, with_e));
+        let known = [patient_name, patient_id].map(|known| folded(&text::with_latin1(known), with_e));
         let mut parts = known.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
         parts.any(|part| has(&file, part)) || has_whole(&file, &known[1])
     })
@@ -104,6 +106,8 @@ mod tests {
             ("lukasz1", "Łukasz"),
             ("山田0001.dcm", "Yamada^Tarou=山田^太郎"),
             ("CT_doe_12", "Doe^Jane"),
+            // Its character set was not named, or wrongly.
+            ("MUELLER_003.dcm", "M\\xfcller^J\\xf6rg"),
         ] {
             assert!(is_in_file_name(file, name, ""), "{file} {name}");
         }

@@ -66,6 +66,19 @@ fn escape(value: &[u8]) -> String {
     text
 }
 
+/// The text with Latin 1 for what [`decode`] had to escape: most systems that name no character set have that one.
+pub(crate) fn with_latin1(text: &str) -> String {
+    let mut pieces = text.split("\\x");
+    let mut read = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => read.extend([char::from(byte).to_string().as_str(), &piece[2..]]),
+            None => read.extend(["\\x", piece]),
+        }
+    }
+    read
+}
+
 /// An identifier, of bounded length.
 pub(crate) fn identifier(value: &[u8], character_set: &[u8]) -> String {
     let value = trim(value);
@@ -124,6 +137,8 @@ mod tests {
         assert_eq!(decode(b"a\xFF\\b", b"ISO_IR 192"), "a\\xff\\x5cb");
         assert_eq!(decode(b"\x1B$B", b"ISO 2022 IR 87"), "\\x1b$B");
         assert_ne!(decode(b"\xFF", b""), decode(b"\xFE", b""));
+        assert_eq!(with_latin1(&decode(b"M\xFCl\\ler^J\xF6", b"")), "Mül\\ler^Jö");
+        assert_eq!(with_latin1("\\x\\xg0\\xé\\"), "\\x\\xg0\\xé\\");
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub struct KeptSlice {
     /// Its picture has a single grey: it equals other blank ones, which says nothing about whose they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blank: bool,
-    /// The name of its file has a part of PatientName or PatientID: nothing may be named after it.
+    /// The name of its file has a part of PatientName or PatientID, or isn't UTF-8 so that nobody can tell: nothing may be
+    /// named after it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub named_for_patient: bool,
 }

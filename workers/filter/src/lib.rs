@@ -19,6 +19,7 @@ use modiolus_pipeline::{
     Digest, Effects, Fetched, Job, ObjectKey, Objects, Progress, ProgressEvent, Read, Reason, Refusal,
     Secret, Stage, StageError,
 };
+use percent_encoding::percent_decode_str;
 
 /// Slices per preprocess job: a second or two of work.
 const SLICES_PER_JOB: usize = 16;
@@ -103,9 +104,6 @@ impl FilterStage {
     ) -> Result<KeptSlice, Refusal> {
         let delivered = instance::decode(bytes)?;
         let deidentified = self.deidentifier.apply_to(bytes, &delivered)?;
-        let file_name = entry.path.rsplit('/').next().unwrap_or_default();
-        let Attributes { patient_name, patient_id, .. } = &delivered.attributes;
-        let named_for_patient = identity::is_in_file_name(file_name, patient_name, patient_id);
         let patient = self.secret.patient(&attributes.patient_id);
         let slice = self.secret.slice(&patient, &Digest::of(bytes));
         // What is compared and scored is what is kept, and what all later stages see.
@@ -119,9 +117,16 @@ impl FilterStage {
             perceptual_hash: fingerprint::perceptual_hash(&picture).0,
             array_score: score::array_score(&picture, instance.attributes.pixel_spacing),
             blank: fingerprint::is_blank(&picture),
-            named_for_patient,
+            named_for_patient: is_named_for_patient(&entry.path, &delivered.attributes),
         })
     }
+}
+
+/// Whether a file's name says whose it is. Nobody knows in which character set a name is that is not UTF-8 (old systems and
+/// archives make such names): it may be anyone's.
+fn is_named_for_patient(path: &str, Attributes { patient_name, patient_id, .. }: &Attributes) -> bool {
+    let file_name = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8();
+    file_name.ok().is_none_or(|name| identity::is_in_file_name(&name, patient_name, patient_id))
 }
 
 fn unreadable(why: impl Into<String>) -> Refusal {

@@ -24,5 +24,5 @@ pub struct FilterJob {
 impl Job for FilterJob {
     const STAGE: StageName = StageName::Filter;
     const SCHEMA: u32 = 1;
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
 }
