@@ -151,7 +151,8 @@ pub(crate) struct Phantom {
 #[derive(Args)]
 #[command(
     after_help = "Example: modiolus train --images images --masks masks --output model.safetensors --epochs 30\n\n\
-    Pictures and masks pair by name: NAME.png with NAME.png, NAME_mask.png or a labelme NAME.json.\n\
+    Pictures and masks pair by name: NAME.png with NAME.png, NAME_mask.png or a labelme NAME.json,\n\
+    and PATIENT/STEM with PATIENT_STEM.\n\
     A patient is the part of NAME before the first '_' (or the folder), unless --group-by says otherwise.\n\
     Curves and metrics are written beside MODEL_FILE."
 )]
@@ -209,6 +210,7 @@ pub(crate) struct Predict {
 #[derive(Args)]
 #[command(
     after_help = "Example: modiolus evaluate --truth truth/masks --masks result/masks --spacing-mm 0.2\n\n\
+    Masks pair by name; PATIENT/STEM and PATIENT_STEM are the same.\n\
     Both empty: IoU, Dice, precision and recall are 1, distances 0. One empty: overlaps are 0, distances undefined\n\
     and left out of their mean."
 )]

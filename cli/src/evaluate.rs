@@ -66,13 +66,14 @@ pub(crate) fn evaluate(options: &Evaluate) -> Result<()> {
         bail!("{} has no masks: PNG or labelme JSON files are needed", options.truth.display());
     }
     let mut masks = pairs::by_name(&options.masks)?;
-    let work: Vec<_> = truths.into_iter().map(|(name, truth)| (masks.remove(&name), name, truth)).collect();
+    let found = pairs::take(&mut masks, &truths.keys().map(String::as_str).collect::<Vec<_>>());
+    let work: Vec<_> = found.into_iter().zip(truths).collect();
     for name in masks.keys() {
         terminal::say(&format!("{name}: no true mask, left out"));
     }
     let judged: Vec<Result<Judged, Failed>> = work
         .into_par_iter()
-        .map(|(mask, name, truth)| match judge(&name, &truth, &mask.unwrap_or_default(), spacing) {
+        .map(|(mask, (name, truth))| match judge(&name, &truth, &mask, spacing) {
             Ok(scores) => Ok(Judged { name, scores }),
             Err(error) => Err(Failed { name, why: format!("{error:#}") }),
         })

@@ -58,6 +58,22 @@ pub(crate) fn by_name(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     Ok(found)
 }
 
+/// Takes each NAME's masks out of those of a folder: those of the same NAME, else those of the one that is written otherwise,
+/// `PATIENT_STEM` for `PATIENT/STEM` or the other way round.
+pub(crate) fn take(masks: &mut BTreeMap<String, Vec<PathBuf>>, names: &[&str]) -> Vec<Vec<PathBuf>> {
+    let mut taken: Vec<_> = names.iter().map(|name| masks.remove(*name).unwrap_or_default()).collect();
+    let joined = |name: &str| name.replace('/', "_");
+    let mut others: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (name, paths) in masks.iter() {
+        others.entry(joined(name)).or_default().extend(paths.iter().cloned());
+    }
+    for (name, taken) in names.iter().zip(&mut taken).filter(|(_, taken)| taken.is_empty()) {
+        *taken = others.remove(&joined(name)).unwrap_or_default();
+    }
+    masks.retain(|name, _| others.contains_key(&joined(name)));
+    taken
+}
+
 fn usable(folder: &Path) -> Result<Vec<Named>> {
     let files = files(folder, Path::new(""))?;
     if let Some((file, Some(why))) = files.iter().find(|(_, unreadable)| unreadable.is_some()) {
@@ -92,8 +108,8 @@ pub(crate) fn pair(images: &Path, masks: &Path) -> Result<Pairing> {
         }
     }
     let mut pairing = Pairing::default();
-    for picture in pictures {
-        let found = masks.remove(&picture.name).unwrap_or_default();
+    let found = take(&mut masks, &pictures.iter().map(|picture| picture.name.as_str()).collect::<Vec<_>>());
+    for (picture, found) in pictures.into_iter().zip(found) {
         match <[PathBuf; 1]>::try_from(found) {
             Ok([mask]) => pairing.pairs.push((picture.name, picture.path, mask)),
             Err(none) if none.is_empty() => pairing.pictures_alone.push(picture.name),
@@ -190,6 +206,23 @@ mod tests {
         assert_eq!(pairing.pictures_alone, ["208/4"]);
         assert_eq!(pairing.masks_alone, [masks.join("4.png")]);
         assert!(pairing.ambiguous[0].contains("two.json") && pairing.ambiguous.len() == 1);
+    }
+
+    #[test]
+    fn a_patients_folder_may_be_part_of_the_name_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let (images, masks) = (folder.path().join("images"), folder.path().join("masks"));
+        write(&images, &["207/1.png", "207/2.png", "208_3.png", "9/1_1.png", "9_1/1.png", "9_1_2.png"]);
+        write(&masks, &["207_1_mask.png", "207/2.png", "208/3.json", "9_1_1.png", "9_1/1.png", "8_8.png"]);
+        let pairing = pair(&images, &masks).unwrap();
+        assert_eq!(names(&pairing), ["207/1", "207/2", "208_3", "9/1_1", "9_1/1"]);
+        assert_eq!(pairing.pairs[4].2, masks.join("9_1/1.png"), "the same name comes first");
+        assert_eq!(
+            (pairing.pictures_alone, pairing.masks_alone),
+            (vec!["9_1_2".into()], vec![masks.join("8_8.png")])
+        );
+        write(&masks, &["207/1.json"]);
+        assert_eq!(pair(&images, &masks).unwrap().pairs[0].2, masks.join("207/1.json"));
     }
 
     #[test]
