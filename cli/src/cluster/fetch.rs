@@ -19,7 +19,7 @@ use super::{Cluster, USER};
 use crate::place::{FOLDER, Place};
 use crate::run::rows::Gathering;
 use crate::run::summary::Summary;
-use crate::run::tree::{Inventory, Tree};
+use crate::run::tree::Tree;
 use crate::run::{objects, results};
 
 /// Gathers a finished run's objects under names for people.
@@ -33,11 +33,9 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
 
     fs::create_dir_all(&options.output)
         .with_context(|| format!("{} can't be made", options.output.display()))?;
-    let place = Place::open(&options.output.join(FOLDER))?;
-    let inventory_path = place.folder().join("output.json");
-    let earlier = Inventory::read(&inventory_path);
-    let inputs = inputs(options, &secret, &outcome);
-    if earlier.is_whole(&options.output, &inputs) {
+    let _place = Place::open(&options.output.join(FOLDER))?;
+    let mut tree = Tree::open(&options.output, inputs(options, &secret, &outcome));
+    if tree.is_whole() {
         eprintln!("Nothing to do: {} has all of {run}.", options.output.display());
         return results::print_earlier(&options.output, options.json);
     }
@@ -45,14 +43,9 @@ pub(crate) async fn fetch(options: &Fetch) -> Result<()> {
     let (store, delivery) = (&*store, &submission.delivery);
     let gathering = Gathering { store, run, model, secret: &secret, keep_patient_ids, delivery };
     let rows = gathering.rows(&manifest).await?;
-    let mut tree = Tree::new(&options.output);
     tree.copy_slices(store, &rows, model).await?;
-    let plane = wanted.plane.name().to_owned();
-    let summary = Summary::of(run.as_str(), &plane, model.map(ToString::to_string), rows, Vec::new());
-    results::write(&summary, &mut tree)?;
-    let inventory = tree.finish(&earlier, Some(inputs).filter(|_| summary.is_good()));
-    fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
-        .with_context(|| format!("{} can't be written", inventory_path.display()))?;
+    let summary = Summary::of(run, &wanted, rows, Vec::new());
+    results::write(&summary, tree)?;
     results::print(&summary, &options.output, options.json)
 }
 

@@ -40,7 +40,7 @@ use crate::terminal;
 use progress::Progress;
 use rows::{Gathering, Row};
 use summary::{Annotation, Summary};
-use tree::{Inventory, Tree};
+use tree::Tree;
 
 /// The main job.
 pub(crate) fn run(options: &Run, network: Option<&dyn Network>) -> Result<()> {
@@ -63,7 +63,8 @@ impl Run {
 struct Job<'a> {
     options: &'a Run,
     network: Option<&'a dyn Network>,
-    place: Place,
+    /// This process alone works in the output.
+    _place: Place,
     secret: Secret,
     store: Arc<FolderStore>,
     model: Option<ModelVersion>,
@@ -88,18 +89,16 @@ impl<'a> Job<'a> {
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let jobs = options.jobs.map_or(cores, std::num::NonZeroUsize::get);
-        Ok(Self { options, network, place, secret, store: Arc::new(store), model, jobs })
+        Ok(Self { options, network, _place: place, secret, store: Arc::new(store), model, jobs })
     }
 
     async fn run(self) -> Result<()> {
         let wanted = Wanted { plane: self.options.plane, model: self.model.clone() };
         let files = walk::walk(&self.options.scans, &self.options.output)?;
         let total = files.len();
-        let ready = Ready::new(files, wanted, Delivery::InPlace, None);
-        let inputs = self.inputs(&ready.run)?;
-        let inventory_path = self.place.folder().join("output.json");
-        let earlier = Inventory::read(&inventory_path);
-        if earlier.is_whole(&self.options.output, &inputs) {
+        let ready = Ready::new(files, wanted.clone(), Delivery::InPlace, None);
+        let mut tree = Tree::open(&self.options.output, self.inputs(&ready.run)?);
+        if tree.is_whole() {
             eprintln!(
                 "Nothing to do: {} is complete and the scans haven't changed.",
                 self.options.output.display()
@@ -110,17 +109,10 @@ impl<'a> Job<'a> {
         let (run, manifest, first) = self.begun(ready).await?;
         self.finish(&run, &manifest, first, total as u64).await?;
         let rows = self.gathering(&run).rows(&manifest).await?;
-
-        let mut tree = Tree::new(&self.options.output);
         tree.copy_slices(&*self.store, &rows, self.model.as_ref()).await?;
         let annotations = self.annotate(&rows, &mut tree).await?;
-        let plane = self.options.plane.name().to_owned();
-        let model = self.model.as_ref().map(ToString::to_string);
-        let summary = Summary::of(run.as_str(), &plane, model, rows, annotations);
-        results::write(&summary, &mut tree)?;
-        let inventory = tree.finish(&earlier, Some(inputs).filter(|_| summary.is_good()));
-        fs::write(&inventory_path, serde_json::to_vec(&inventory)?)
-            .with_context(|| format!("{} can't be written", inventory_path.display()))?;
+        let summary = Summary::of(&run, &wanted, rows, annotations);
+        results::write(&summary, tree)?;
         results::print(&summary, &self.options.output, self.options.json)
     }
 }

@@ -11,11 +11,12 @@ use super::tree::Tree;
 use crate::output;
 use crate::terminal;
 
-/// Writes the table and the report.
-pub(crate) fn write(summary: &Summary, tree: &mut Tree<'_>) -> Result<()> {
+/// Writes the table and the report, the last files of an output.
+pub(crate) fn write(summary: &Summary, mut tree: Tree<'_>) -> Result<()> {
     tree.stream("summary.csv", |file| summary.csv(file))?;
     tree.stream("summary.json", |file| Ok(serde_json::to_writer_pretty(file, summary)?))?;
-    tree.stream("index.html", |file| report::page(summary, file))
+    tree.stream("index.html", |file| report::page(summary, file))?;
+    tree.finish(summary.is_good())
 }
 
 /// Says what was found; a failed file or a refused annotation is a failure of the command, after everything else was

@@ -5,6 +5,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use modiolus_imaging::contacts::ElectrodeArray;
+use modiolus_pipeline::RunId;
+use modiolus_pipeline::job::Wanted;
 use serde::Serialize;
 
 use super::names::folder;
@@ -96,18 +98,12 @@ pub(crate) struct Annotation {
 
 impl Summary {
     /// The summary of these rows (ordered by path).
-    pub(crate) fn of(
-        run: &str,
-        plane: &str,
-        model: Option<String>,
-        files: Vec<Row>,
-        annotations: Vec<Annotation>,
-    ) -> Self {
+    pub(crate) fn of(run: &RunId, wanted: &Wanted, files: Vec<Row>, annotations: Vec<Annotation>) -> Self {
         Self {
             modiolus: env!("CARGO_PKG_VERSION"),
-            run: run.to_owned(),
-            plane: plane.to_owned(),
-            model,
+            run: run.to_string(),
+            plane: wanted.plane.name().to_owned(),
+            model: wanted.model.as_ref().map(ToString::to_string),
             counts: counts(&files),
             patients: patients(&files),
             shared_pictures: shared_pictures(&files),

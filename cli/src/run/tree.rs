@@ -21,18 +21,21 @@ const BATCH: usize = 16;
 /// The folders of an output, beside the store's.
 const FOLDERS: [&str; 6] = ["slices", "images", "masks", "overlays", "segmentations", "annotations"];
 
+/// Where the inventory lies in the store's folder.
+const INVENTORY: &str = "output.json";
+
 /// What the output folder holds and what it was made from: a second run that finds it unchanged has nothing to do.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Inventory {
+struct Inventory {
     /// The digest of everything that the output depends on; None where something failed, so that it is tried again.
-    pub(crate) inputs: Option<Digest>,
+    inputs: Option<Digest>,
     /// The files, relative to the output folder.
-    pub(crate) files: Vec<Listed>,
+    files: Vec<Listed>,
 }
 
 /// A file of an output.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Listed {
+struct Listed {
     path: PathBuf,
     length: u64,
     sha256: Digest,
@@ -47,28 +50,26 @@ impl Listed {
     }
 }
 
-impl Inventory {
-    /// The inventory that an earlier run left, or an empty one.
-    pub(crate) fn read(path: &Path) -> Self {
-        fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-    }
-
-    /// Whether the output is whole and was made from these inputs.
-    pub(crate) fn is_whole(&self, output: &Path, inputs: &Digest) -> bool {
-        self.inputs.as_ref() == Some(inputs) && self.files.iter().all(|file| file.is_intact(output))
-    }
-}
-
 /// An output folder that is being filled.
 pub(crate) struct Tree<'a> {
     output: &'a Path,
+    inputs: Digest,
+    earlier: Inventory,
     files: Vec<Listed>,
 }
 
 impl<'a> Tree<'a> {
-    /// An output folder.
-    pub(crate) fn new(output: &'a Path) -> Self {
-        Self { output, files: Vec::new() }
+    /// The output folder for what follows from these inputs, and what an earlier run left in it.
+    pub(crate) fn open(output: &'a Path, inputs: Digest) -> Self {
+        let earlier = fs::read(output.join(FOLDER).join(INVENTORY)).ok();
+        let earlier = earlier.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Self { output, inputs, earlier, files: Vec::new() }
+    }
+
+    /// Whether an earlier run left all that follows from these inputs, and nothing has changed since.
+    pub(crate) fn is_whole(&self) -> bool {
+        let Inventory { inputs, files } = &self.earlier;
+        *inputs == Some(self.inputs) && files.iter().all(|file| file.is_intact(self.output))
     }
 
     /// Writes a file, whole or not at all; one that already has these bytes stays as it is.
@@ -142,15 +143,18 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Deletes what an earlier run left and this one doesn't have, and gives the inventory; without inputs where something
-    /// failed that should be tried again.
-    pub(crate) fn finish(self, earlier: &Inventory, inputs: Option<Digest>) -> Inventory {
+    /// Deletes what an earlier run left and this one doesn't have, and writes the inventory. Where something failed
+    /// (`is_good` is false), the next run tries it again.
+    pub(crate) fn finish(self, is_good: bool) -> Result<()> {
         let now: BTreeSet<&PathBuf> = self.files.iter().map(|file| &file.path).collect();
-        for Listed { path, .. } in earlier.files.iter().filter(|file| !now.contains(&file.path)) {
+        for Listed { path, .. } in self.earlier.files.iter().filter(|file| !now.contains(&file.path)) {
             // It may be gone already; nothing depends on it.
             let _ = fs::remove_file(self.output.join(path));
         }
-        Inventory { inputs, files: self.files }
+        let inventory = Inventory { inputs: is_good.then_some(self.inputs), files: self.files };
+        let path = self.output.join(FOLDER).join(INVENTORY);
+        fs::write(&path, serde_json::to_vec(&inventory)?)
+            .with_context(|| format!("{} can't be written", path.display()))
     }
 }
 
