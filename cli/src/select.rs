@@ -47,7 +47,7 @@ pub(crate) fn select(options: &Select) -> Result<()> {
         tree::check_apart(&options.scans, output)?;
     }
     // Without an output there is nothing to skip but the scans' folder itself, which the walk never meets below itself.
-    let files = walk::walk(&options.scans, options.output.as_deref().unwrap_or(&options.scans))?;
+    let files = walk::walk_scans(&options.scans, options.output.as_deref().unwrap_or(&options.scans))?;
     let rows: Vec<Row> = files.into_par_iter().map(|file| row(file, options)).collect();
     if options.json {
         output::json(&rows)?;

@@ -110,6 +110,11 @@ fn an_output_inside_the_scans_is_not_taken_for_scans() {
         );
         assert_eq!(Table::read(&output).rows().len(), 1);
     }
+    let other = tempfile::tempdir().unwrap();
+    Finished::success(
+        modiolus().arg("run").arg(folder.path()).args(["--until", "filter", "--output"]).arg(other.path()),
+    );
+    assert_eq!(Table::read(other.path()).rows().len(), 1, "nor is that of an earlier run");
 }
 
 #[test]

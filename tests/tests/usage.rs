@@ -113,6 +113,7 @@ fn what_is_missing_is_exit_code_1_and_named() {
     ];
     for (arguments, named) in cases {
         Finished::failure(modiolus().args(arguments).current_dir(folder.path()), &[named]);
+        assert!(arguments.contains(&"--key-file") || !folder.path().join("out").exists(), "{arguments:?}");
     }
 }
 

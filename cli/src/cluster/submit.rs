@@ -88,7 +88,7 @@ pub(crate) fn ended_well(run: &RunId, failed: &[FailedJob]) -> Result<()> {
 async fn deliver(scans: &Source, store: &dyn ObjectStore) -> Result<(Uploaded, Delivery)> {
     match scans {
         Source::Folder(folder) => {
-            let walked: Vec<ListedFile> = walk::walk(folder, Path::new(""))?;
+            let walked: Vec<ListedFile> = walk::walk_scans(folder, Path::new(""))?;
             let bar = Bar::new("Uploading", 0, "files");
             let uploaded = upload(folder, walked, store, &bar).await?;
             bar.finish();

@@ -55,7 +55,9 @@ impl Run {
             let text = "--annotations needs masks to compare with: leave --until filter out";
             return Err(Usage(text.to_owned()).into());
         }
-        tree::check_apart(&self.scans, &self.output)
+        tree::check_apart(&self.scans, &self.output)?;
+        // Before the output is made.
+        walk::listable(&self.scans).map(drop)
     }
 }
 
@@ -94,7 +96,7 @@ impl<'a> Job<'a> {
 
     async fn run(self) -> Result<()> {
         let wanted = Wanted { plane: self.options.plane, model: self.model.clone() };
-        let files = walk::walk(&self.options.scans, &self.options.output)?;
+        let files = walk::walk_scans(&self.options.scans, &self.options.output)?;
         let total = files.len();
         let ready = Ready::new(files, wanted.clone(), Delivery::InPlace, None);
         let mut tree = Tree::open(&self.options.output, self.inputs(&ready.run)?);

@@ -13,16 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::Row;
 use crate::failure::Usage;
-use crate::place::FOLDER;
+use crate::place::{FOLDER, INVENTORY};
 
 /// How many objects are read and written at once.
 const BATCH: usize = 16;
 
 /// The folders of an output, beside the store's.
 const FOLDERS: [&str; 6] = ["slices", "images", "masks", "overlays", "segmentations", "annotations"];
-
-/// Where the inventory lies in the store's folder.
-const INVENTORY: &str = "output.json";
 
 /// What the output folder holds and what it was made from: a second run that finds it unchanged has nothing to do.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ pub(super) fn interrupted(deliveries: &Path) -> Result<Vec<(PathBuf, Wanted)>> {
 /// The files of a delivery.
 pub(super) async fn walked(folder: &Path) -> Result<Vec<ListedFile>> {
     let scans = folder.join(SCANS);
-    let walked = tokio::task::spawn_blocking(move || walk::walk(&scans, Path::new(""))).await??;
+    let walked = tokio::task::spawn_blocking(move || walk::walk_scans(&scans, Path::new(""))).await??;
     if walked.is_empty() {
         return Err(Refused::error("there are no files in it: choose the folder with the scans"));
     }

@@ -11,6 +11,9 @@ use modiolus_pipeline::{Digest, Secret};
 /// The name of the store's folder.
 pub const FOLDER: &str = ".modiolus";
 
+/// Where, in the store's folder, stands which files a run has left around it.
+pub const INVENTORY: &str = "output.json";
+
 /// A store's folder that this process alone works in.
 pub struct Place {
     folder: PathBuf,

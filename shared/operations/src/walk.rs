@@ -1,5 +1,6 @@
 //! The files of a delivery, as they come: any depth, any names, links followed, loops and locked folders named.
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use modiolus_pipeline::job::ingest::ListedFile;
 use modiolus_store::escape_path;
+use serde::Deserialize;
 
-use crate::place::FOLDER;
+use crate::place::{FOLDER, INVENTORY};
 
 /// Deeper than any export; a deeper folder is a row that says so.
 const MAX_DEPTH: usize = 64;
@@ -20,28 +22,68 @@ const MAX_FILES: usize = 2_000_000;
 /// All files below `scans`, ordered by path. What can't be read is listed too, with the reason. `skip` (the output, if it
 /// lies inside) is left out, and so are stores (`.modiolus`).
 pub fn walk(scans: &Path, skip: &Path) -> Result<Vec<ListedFile>> {
+    Ok(Walker::of(scans, skip)?.files)
+}
+
+/// [`walk`] without what earlier runs have left in their outputs: copies of scans, which would be taken for other patients'.
+pub fn walk_scans(scans: &Path, skip: &Path) -> Result<Vec<ListedFile>> {
+    let mut walker = Walker::of(scans, skip)?;
+    let left = walker.stores.iter().flat_map(|store| left_by_a_run(store));
+    let left: HashSet<String> = left.map(|path| path_below(scans, &path)).collect();
+    walker.files.retain(|file| !left.contains(&file.path));
+    Ok(walker.files)
+}
+
+/// The files that a run has left around its store.
+fn left_by_a_run(store: &Path) -> Vec<PathBuf> {
+    #[derive(Deserialize)]
+    struct Inventory {
+        files: Vec<Listed>,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        path: PathBuf,
+    }
+    let json = fs::read(store.join(INVENTORY)).unwrap_or_default();
+    // A store that no run was in has no inventory.
+    let files = serde_json::from_slice(&json).map_or(Vec::new(), |Inventory { files }| files);
+    files.into_iter().map(|file| store.with_file_name(file.path)).collect()
+}
+
+fn path_below(root: &Path, path: &Path) -> String {
+    escape_path(path.strip_prefix(root).unwrap_or(path))
+}
+
+/// The scans' folder, if it is one and can be listed.
+pub fn listable(scans: &Path) -> Result<Metadata> {
     let metadata = fs::metadata(scans)
         .with_context(|| format!("{} can't be read: is it the right folder?", scans.display()))?;
     if !metadata.is_dir() {
         bail!("{} is no folder: give the folder with the scans", scans.display());
     }
     fs::read_dir(scans).with_context(|| format!("{} can't be listed: check its rights", scans.display()))?;
-    let mut walker =
-        Walker { root: scans, skip: fs::canonicalize(skip).ok(), files: Vec::new(), parents: Vec::new() };
-    walker.folder(scans.to_owned(), &metadata)?;
-    walker.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(walker.files)
+    Ok(metadata)
 }
 
 struct Walker<'a> {
     root: &'a Path,
     skip: Option<PathBuf>,
     files: Vec<ListedFile>,
+    /// The stores that were left out.
+    stores: Vec<PathBuf>,
     /// Device and inode of the folders from the root down to here: meeting one again is a loop.
     parents: Vec<(u64, u64)>,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
+    fn of(root: &'a Path, skip: &Path) -> Result<Self> {
+        let (metadata, skip) = (listable(root)?, fs::canonicalize(skip).ok());
+        let mut walker = Self { root, skip, files: Vec::new(), stores: Vec::new(), parents: Vec::new() };
+        walker.folder(root.to_owned(), &metadata)?;
+        walker.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(walker)
+    }
+
     fn folder(&mut self, folder: PathBuf, metadata: &Metadata) -> Result<()> {
         let identity = (metadata.dev(), metadata.ino());
         if self.parents.contains(&identity) {
@@ -72,17 +114,20 @@ impl Walker<'_> {
                     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
                 self.list(&path, metadata.len(), modified, None)
             }
-            Ok(metadata) if metadata.is_dir() && self.is_left_out(&path) => Ok(()),
+            Ok(metadata) if metadata.is_dir() && path.file_name().is_some_and(|name| name == FOLDER) => {
+                self.stores.push(path);
+                Ok(())
+            }
+            Ok(metadata) if metadata.is_dir() && self.is_skipped(&path) => Ok(()),
             Ok(metadata) if metadata.is_dir() => self.folder(path, &metadata),
             Ok(_) => self.unreadable(&path, "not a file but a device, pipe or socket"),
             Err(error) => self.unreadable(&path, &why(&error, "file")),
         }
     }
 
-    /// The output, and stores of other outputs, hold copies of scans.
-    fn is_left_out(&self, folder: &Path) -> bool {
-        let is_skipped = |skip: &PathBuf| fs::canonicalize(folder).is_ok_and(|real| real == *skip);
-        folder.file_name().is_some_and(|name| name == FOLDER) || self.skip.as_ref().is_some_and(is_skipped)
+    fn is_skipped(&self, folder: &Path) -> bool {
+        let is_it = |skip: &PathBuf| fs::canonicalize(folder).is_ok_and(|real| real == *skip);
+        self.skip.as_ref().is_some_and(is_it)
     }
 
     fn unreadable(&mut self, path: &Path, why: &str) -> Result<()> {
@@ -93,7 +138,7 @@ impl Walker<'_> {
         if self.files.len() >= MAX_FILES {
             bail!("more than {MAX_FILES} files: run the patients' folders one after another");
         }
-        let path = escape_path(path.strip_prefix(self.root).unwrap_or(path));
+        let path = path_below(self.root, path);
         self.files.push(ListedFile { path, length, modified, start: None, unreadable });
         Ok(())
     }
@@ -145,6 +190,26 @@ mod tests {
                 ("self", true)
             ]
         );
+    }
+
+    #[test]
+    fn what_runs_have_left_is_no_scan() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for file in ["I0", "slices/p/I0.dcm", "old/index.html", "old/slices/p/I0.dcm", "old/slices/p/I9.dcm"]
+        {
+            fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            fs::write(root.join(file), b"x").unwrap();
+        }
+        for output in [root, &root.join("old")] {
+            fs::create_dir(output.join(FOLDER)).unwrap();
+            let inventory =
+                r#"{"files": [{"path": "slices/p/I0.dcm"}, {"path": "index.html"}, {"path": "gone"}]}"#;
+            fs::write(output.join(FOLDER).join(INVENTORY), inventory).unwrap();
+        }
+        let paths = |files: Vec<ListedFile>| files.into_iter().map(|file| file.path).collect::<Vec<_>>();
+        assert_eq!(paths(walk_scans(root, Path::new("")).unwrap()), ["I0", "old/slices/p/I9.dcm"]);
+        assert_eq!(walk(root, Path::new("")).unwrap().len(), 5);
     }
 
     #[test]
