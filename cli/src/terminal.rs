@@ -86,6 +86,12 @@ impl Bar {
         }
     }
 
+    /// All units are done, some perhaps by an earlier process that was stopped: the bar goes, a line stays.
+    pub(crate) fn complete(self) {
+        self.done.store(self.total.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.finish();
+    }
+
     /// The task has ended: the bar goes, a line stays.
     pub(crate) fn finish(self) {
         if let Some(bar) = &self.bar {

@@ -61,8 +61,8 @@ fn good_ones_become_samples_and_bad_ones_are_named() {
     scans::write(&drawn.join("4711_I6.json"), b"{ this is no JSON");
     scans::write(&drawn.join("4711_I99.json"), &labelme("electrode", SIDE));
     let bad = ["4711_I3.png", "4711_I4.json", "4711_I5.json", "4711_I6.json", "4711_I99.json"];
-    let said =
-        Finished::failure(&mut run(folder, true), &bad).saying(&["tumour", "5 annotations were not used"]);
+    let said = Finished::failure(&mut run(folder, true), &bad)
+        .saying(&["tumour", "5 annotations could not be used"]);
 
     let result = folder.join("result");
     assert_eq!(Table::read(&result).none_failed().kept().len(), 6);

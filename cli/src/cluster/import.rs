@@ -165,7 +165,7 @@ fn print(run: Option<&RunId>, rows: &[Row], json: bool) -> Result<()> {
     }
     match count("refused") {
         0 => Ok(()),
-        n => bail!("{n} annotations were not used"),
+        n => bail!("{} could not be used", output::count(n, "annotation")),
     }
 }
 

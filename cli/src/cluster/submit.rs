@@ -142,7 +142,7 @@ async fn wait(
             }
         })
         .await;
-    progress.finish();
+    progress.finish(outcome.as_ref().is_ok_and(|outcome| !outcome.is_cancelled()));
     outcome
 }
 

@@ -173,7 +173,7 @@ impl Job<'_> {
         // Its outputs may have been damaged since, and what failed may succeed now.
         look_again(&*self.store, run).await?;
         let result = house.stopped_by(stop).run(run, manifest, first, |event| progress.follow(&event)).await;
-        progress.finish();
+        progress.finish(result.is_ok());
         listening.abort();
         result?;
         Ok(())

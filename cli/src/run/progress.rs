@@ -32,8 +32,11 @@ impl Progress {
     }
 
     /// Takes the bars away.
-    pub(crate) fn finish(self) {
-        self.files.finish();
+    pub(crate) fn finish(self, is_done: bool) {
+        match is_done {
+            true => self.files.complete(),
+            false => self.files.finish(),
+        }
         if let Some(slices) = self.slices {
             slices.finish();
         }

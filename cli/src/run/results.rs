@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::report;
 use super::summary::{Annotation, Summary};
 use super::tree::Tree;
-use crate::output;
+use crate::output::{self, count};
 use crate::terminal;
 
 /// Writes the table and the report, the last files of an output.
@@ -28,11 +28,12 @@ pub(crate) fn print(summary: &Summary, folder: &Path, json: bool) -> Result<()> 
     let counts = &summary.counts;
     let refused: usize = counts.refused.values().sum();
     terminal::say(&format!(
-        "{} files of {} patients: {} slices kept ({} duplicates), {refused} files refused, {} failed.",
-        counts.files,
-        summary.patients.len(),
-        counts.kept,
-        counts.duplicates,
+        "{} of {}: {} kept ({}), {} refused, {} failed.",
+        count(counts.files, "file"),
+        count(summary.patients.len(), "patient"),
+        count(counts.kept, "slice"),
+        count(counts.duplicates, "duplicate"),
+        count(refused, "file"),
         counts.failed
     ));
     terminal::say(&format!("The report: {}", folder.join("index.html").display()));
@@ -41,10 +42,10 @@ pub(crate) fn print(summary: &Summary, folder: &Path, json: bool) -> Result<()> 
         terminal::say(&format!("The annotation {} was not used: {}.", annotation.file, annotation.why));
     }
     if counts.failed > 0 {
-        bail!("{} files failed: summary.csv names them and why", counts.failed);
+        bail!("{} failed: summary.csv names each and why", count(counts.failed, "file"));
     }
     if !bad.is_empty() {
-        bail!("{} annotations were not used", bad.len());
+        bail!("{} could not be used", count(bad.len(), "annotation"));
     }
     Ok(())
 }
