@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use modiolus_broker::rabbitmq::definitions::Role;
 use modiolus_broker::server::{Server, Vhost};
@@ -52,9 +53,12 @@ impl Site {
         let secret_key = self.garage.admin(&["key", "info", "--secret-key", &access_key]);
         format!(
             "[broker]\naddress = 'amqp://{host}'\nvirtual_host = '{vhost}'\nuser = '{user}'\npassword = '{password}'\n\
-             [store]\nendpoint = '{endpoint}'\naccess_key = '{access_key}'\nsecret_key = '{}'\n\
+             management = '{}'\n\
+             [store]\nendpoint = '{endpoint}'\naccess_key = '{access_key}'\nsecret_key = '{}'\nmetrics = '{}/metrics'\n\
              [pseudonyms]\nkey_file = '{}'\n",
+            self.vhost.management_address(),
             secret_key.trim(),
+            self.garage.administration().0,
             self.path("key").display()
         )
     }
@@ -270,10 +274,24 @@ fn secret_file(folder: &Path) -> String {
 #[test]
 fn the_doctor_finds_nothing_in_a_healthy_cluster() {
     let Some(site) = Site::open() else { return };
-    let healthy = Finished::success(&mut site.modiolus(&["doctor"]));
+    // How full this machine's disk is says nothing of us.
+    let doctor = ["doctor", "--set", "store.metrics="];
+    let healthy = Finished::success(&mut site.modiolus(&doctor));
     assert!(!healthy.stdout.contains("NOT OK") && healthy.stdout.contains("clocks"), "{healthy}");
-    let findings = site.json(&["doctor"]);
+    let findings = site.json(&doctor);
     assert!(findings.as_array().unwrap().iter().all(|finding| finding["ok"] == true), "{findings}");
+    let all = Finished::of(&mut site.modiolus(&["doctor"])).stdout;
+    for what in ["what is set for queues", "room of the broker", "room of the store"] {
+        assert!(all.contains(what), "{what}: {all}");
+    }
+    assert!(!all.contains("not yet known"), "{all}");
+}
+
+#[test]
+fn the_doctor_tells_a_lease_that_was_changed() {
+    let Some(site) = Site::open() else { return };
+    site.vhost.shorten_lease("train", Duration::from_secs(60));
+    finds(&site, &[], &["policies: train", "60000", "modiolus-init secrets"]);
 }
 
 #[test]
@@ -287,6 +305,10 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     finds(&site, &["store.access_key=GK000000000000000000000000"], &["store.access_key"]);
     finds(&site, &["broker.virtual_host=elsewhere"], &["broker.virtual_host"]);
     finds(&site, &["pseudonyms.key_file=nowhere"], &["pseudonyms.key_file", "nowhere"]);
+    let blind = format!("broker.management=http://127.0.0.1:{}", closed_port());
+    finds(&site, &[&blind], &["broker.management"]);
+    let deaf = format!("store.metrics=http://127.0.0.1:{}", closed_port());
+    finds(&site, &[&deaf], &["store.metrics"]);
     finds(&site, &["stoer.folder=x"], &["configuration", "stoer"]);
     site.vhost.delete_queue("filter");
     finds(&site, &[], &["missing: filter", "modiolus-init secrets"]);

@@ -189,6 +189,11 @@ impl Vhost {
         fs::read_to_string(self.ca_file()).expect("the authority's certificate")
     }
 
+    /// Where the management interface is.
+    pub fn management_address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.access.http)
+    }
+
     /// What the management interface answers to a `GET` about this virtual host: `queues/filter`, `definitions`.
     ///
     /// # Panics

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use modiolus_broker::rabbitmq::Settings;
 use modiolus_broker::rabbitmq::definitions::{Role, drift};
+use modiolus_broker::rabbitmq::management::Management;
 use modiolus_broker::server::{Server, Vhost};
 use modiolus_broker::{Broker, BrokerError, Consumer, Delivery, Letter, RabbitMq, conformance};
 use modiolus_pipeline::StageName;
@@ -293,6 +294,26 @@ async fn a_server_with_our_definitions_has_no_drift_and_a_changed_one_has() {
     vhost.delete_queue("filter.retry.60s");
     let differences = drift(&vhost.get("definitions"));
     assert!(differences.contains(&"queues: filter.retry.60s is missing".into()), "{differences:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_sees_what_is_set_for_queues_and_how_much_room_there_is() {
+    let Some(server) = Server::shared() else { return };
+    let vhost = server.vhost();
+    let management =
+        |role| Management::new(&vhost.settings(role), Some(&vhost.management_address())).unwrap();
+    let operator = management(Role::Operator);
+    assert_eq!(operator.drift().await, Ok(vec![]));
+    vhost.shorten_lease("filter", Duration::from_secs(60));
+    let drift = operator.drift().await.unwrap();
+    assert!(
+        matches!(drift.as_slice(), [one] if one.contains("policies: filter") && one.contains("60000")),
+        "{drift:?}"
+    );
+    let nodes = operator.nodes().await.unwrap();
+    assert!(nodes.iter().all(|node| !node.is_short_of_disk && !node.name.is_empty()) && nodes.len() == 1);
+    let refused = management(Role::Worker(StageName::Filter)).nodes().await;
+    assert!(matches!(refused, Err(BrokerError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

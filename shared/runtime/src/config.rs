@@ -77,6 +77,9 @@ pub struct BrokerSection {
     pub password_file: Option<PathBuf>,
     /// A file with the certificates (PEM) of who vouches for the broker, for TLS. Default: those of the system.
     pub ca_file: Option<PathBuf>,
+    /// Where RabbitMQ's management interface listens, for `modiolus doctor` only: `http://HOST:PORT`, or `https://HOST:PORT`
+    /// for TLS. Default: the broker's host, port 15672, or 15671 for TLS.
+    pub management: Option<String>,
 }
 
 impl Default for BrokerSection {
@@ -88,6 +91,7 @@ impl Default for BrokerSection {
             password: None,
             password_file: None,
             ca_file: None,
+            management: None,
         }
     }
 }
@@ -116,6 +120,9 @@ pub struct StoreSection {
     pub secret_key_file: Option<PathBuf>,
     /// A file with the certificates (PEM) of who vouches for the S3 server, for TLS. Default: those of the system.
     pub ca_file: Option<PathBuf>,
+    /// Where Garage tells its metrics, for `modiolus doctor` only: `http://HOST:PORT/metrics`. Default:
+    /// `http://garage:3903/metrics`; none if `endpoint` is set.
+    pub metrics: Option<String>,
 }
 
 impl Default for StoreSection {
@@ -130,6 +137,7 @@ impl Default for StoreSection {
             secret_key: None,
             secret_key_file: None,
             ca_file: None,
+            metrics: None,
         }
     }
 }

@@ -137,7 +137,8 @@ pub fn definitions(vhost: &str, users: &[User]) -> Value {
 }
 
 /// What differs between the table and a broker's virtual host, in sentences; empty when nothing does. `live` is what the
-/// management interface exports: `GET /api/definitions/VHOST`. More than the table is no difference.
+/// management interface exports (`GET /api/definitions/VHOST`), or its listings of these kinds, which also tell which policy
+/// each queue follows. More than the table is no difference.
 pub fn drift(live: &Value) -> Vec<String> {
     let wanted = topology_of("");
     let kinds: [(&str, &[&str]); 4] = [
@@ -153,7 +154,15 @@ pub fn drift(live: &Value) -> Vec<String> {
             differences.extend(difference(kind, identity, item, there));
         }
     }
+    differences.extend(queue_names().filter_map(|queue| other_policy(&queue, &live["queues"])));
     differences
+}
+
+/// A queue that follows another policy than its own, one that somebody has given precedence.
+fn other_policy(queue: &str, queues: &Value) -> Option<String> {
+    let found = queues.as_array()?.iter().find(|found| found["name"] == queue)?;
+    let policy = found["policy"].as_str()?;
+    (policy != queue).then(|| format!("queues: {queue} follows the policy {policy}, wanted is {queue}"))
 }
 
 fn difference(kind: &str, identity: &[&str], wanted: &Value, there: &[Value]) -> Option<String> {
@@ -338,5 +347,15 @@ mod tests {
             ["queues: filter.dead is missing", "policies: infer.retry.10s has priority 7, wanted is 1"]
         );
         assert!(drift(&json!({})).len() > 50);
+    }
+
+    #[test]
+    fn a_policy_that_others_have_put_before_ours_is_named() {
+        let mut live = topology_of("modiolus");
+        for queue in live["queues"].as_array_mut().unwrap() {
+            queue["policy"] =
+                if queue["name"] == "infer" { json!("everything") } else { queue["name"].clone() };
+        }
+        assert_eq!(drift(&live), ["queues: infer follows the policy everything, wanted is infer"]);
     }
 }

@@ -13,6 +13,7 @@ mod events;
 mod lease;
 mod letter;
 mod link;
+pub mod management;
 mod publisher;
 mod settings;
 
@@ -64,7 +65,7 @@ impl RabbitMq {
     }
 
     /// The names of the queues that the broker lacks. What else differs from the table only the management interface
-    /// tells: see [`definitions::drift`].
+    /// tells: see [`management::Management::drift`].
     ///
     /// # Errors
     /// When the broker can't be reached.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lapin::auth::AuthProvider;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{LongString, ShortString};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{ConnectionProperties, uri::AMQPUserInfo};
 
 use crate::BrokerError;
@@ -90,6 +90,27 @@ impl Settings {
 
     pub(super) fn tls(&self) -> OwnedTLSConfig {
         OwnedTLSConfig { identity: None, cert_chain: self.ca.clone() }
+    }
+
+    pub(super) fn ca(&self) -> Option<&str> {
+        self.ca.as_deref()
+    }
+
+    pub(super) fn vhost(&self) -> &str {
+        &self.address.vhost
+    }
+
+    pub(super) fn credentials(&self) -> (&str, &str) {
+        (&self.credentials.user, &self.credentials.password)
+    }
+
+    /// Where RabbitMQ has its management interface if nobody says otherwise.
+    pub(super) fn management_address(&self) -> String {
+        let host = &self.address.authority.host;
+        match self.address.scheme {
+            AMQPScheme::AMQP => format!("http://{host}:15672"),
+            AMQPScheme::AMQPS => format!("https://{host}:15671"),
+        }
     }
 
     pub(super) fn properties(&self, purpose: &str) -> ConnectionProperties {

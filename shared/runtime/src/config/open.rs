@@ -21,6 +21,9 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// Where the S3 server of the compose file listens.
 const ENDPOINT: &str = "http://garage:3900";
 
+/// Where it tells its metrics.
+const METRICS: &str = "http://garage:3903/metrics";
+
 /// The broker or the store could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -101,6 +104,12 @@ impl StoreSection {
     /// Whether objects lie in a folder.
     pub fn is_folder(&self) -> bool {
         given(&self.folder).is_some()
+    }
+
+    /// Where the S3 server tells its metrics, if anybody knows.
+    pub fn metrics(&self) -> Option<&str> {
+        let usual = self.endpoint.is_none().then_some(METRICS);
+        self.metrics.as_deref().or(usual).filter(|metrics| !metrics.is_empty())
     }
 
     /// How to reach the S3 server.
