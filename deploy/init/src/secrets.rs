@@ -10,7 +10,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use modiolus_broker::rabbitmq::definitions::{Role, User, definitions};
@@ -18,10 +18,10 @@ use modiolus_broker::rabbitmq::definitions::{Role, User, definitions};
 use crate::member::Member;
 
 /// For the owner only.
-const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// For everybody who has the folder at all: RabbitMQ and the operator's tool run under users of their own.
-const SHARED: u32 = 0o644;
+pub(crate) const SHARED: u32 = 0o644;
 
 /// Makes the secrets that are missing in `all`.
 ///
@@ -47,7 +47,7 @@ pub fn make(all: &Path) -> Result<()> {
 /// When a secret can't be read, or a folder not be written.
 pub fn hand_out(all: &Path, handed: &Path, virtual_host: &str) -> Result<()> {
     for member in Member::all() {
-        let own = Folder { path: &handed.join(member.name()), mode: mode(member) };
+        let own = Folder::of_member(handed, member);
         let name = member.name();
         if member.role().is_some() {
             own.copy(all, &format!("broker-{name}.password"), "broker.password")?;
@@ -58,11 +58,11 @@ pub fn hand_out(all: &Path, handed: &Path, virtual_host: &str) -> Result<()> {
             own.copy(all, "pseudonym.key", "pseudonym.key")?;
         }
     }
-    let garage = Folder { path: &handed.join("garage"), mode: PRIVATE };
+    let garage = Folder::new(handed, "garage", PRIVATE);
     garage.copy(all, "garage-rpc.secret", "rpc.secret")?;
     garage.copy(all, "garage-admin.token", "admin.token")?;
     // Hashes of passwords only.
-    let rabbitmq = Folder { path: &handed.join("rabbitmq"), mode: SHARED };
+    let rabbitmq = Folder::new(handed, "rabbitmq", SHARED);
     rabbitmq.write("definitions.json", &format!("{:#}\n", definitions(virtual_host, &users(all)?)))
 }
 
@@ -78,10 +78,6 @@ pub fn read(all: &Path, name: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn mode(member: Member) -> u32 {
-    if member == Member::Operator { SHARED } else { PRIVATE }
-}
-
 fn users(all: &Path) -> Result<Vec<User>> {
     let user = |role: Role| {
         let name = role.user_name();
@@ -91,7 +87,7 @@ fn users(all: &Path) -> Result<Vec<User>> {
 }
 
 /// Makes a secret unless it is there. It is there whole or not at all, and of two who make it at once one wins.
-fn secret(all: &Path, name: &str, make: impl FnOnce() -> Result<String>) -> Result<()> {
+pub(crate) fn secret(all: &Path, name: &str, make: impl FnOnce() -> Result<String>) -> Result<()> {
     let path = all.join(name);
     if !path.exists() {
         let new = all.join(format!(".{name}.{}", std::process::id()));
@@ -116,18 +112,26 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 /// The folder of one member or server.
-struct Folder<'a> {
-    path: &'a Path,
+pub(crate) struct Folder {
+    path: PathBuf,
     mode: u32,
 }
 
-impl Folder<'_> {
+impl Folder {
+    pub(crate) fn of_member(handed: &Path, member: Member) -> Self {
+        Self::new(handed, member.name(), if member == Member::Operator { SHARED } else { PRIVATE })
+    }
+
+    pub(crate) fn new(handed: &Path, name: &str, mode: u32) -> Self {
+        Self { path: handed.join(name), mode }
+    }
+
     fn copy(&self, all: &Path, secret: &str, name: &str) -> Result<()> {
         self.write(name, &read(all, secret)?)
     }
 
     /// Replaces the file at once, since whoever reads it may be running.
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
         if !self.path.is_dir() {
             return Ok(());
         }
@@ -147,7 +151,6 @@ fn random_hex(bytes: usize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
 
     use tempfile::TempDir;
 

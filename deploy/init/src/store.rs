@@ -1,9 +1,9 @@
 //! The store's buckets, the keys of those who use them, and their rights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use modiolus_pipeline::Bucket;
 use modiolus_store::{S3Options, S3Store};
 
@@ -29,6 +29,9 @@ pub struct Place {
     /// What stands before the names of the buckets
     #[arg(long, env = "MODIOLUS__STORE__BUCKET_PREFIX", default_value = "modiolus-")]
     pub bucket_prefix: String,
+    /// A file with the certificates (PEM) of who vouches for the S3 interface, for TLS
+    #[arg(long, env = "MODIOLUS__STORE__CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Makes buckets, keys and rules, and sets the rights.
@@ -36,6 +39,7 @@ pub struct Place {
 /// # Errors
 /// When the server doesn't come, or refuses; says what.
 pub fn prepare(all: &Path, place: &Place) -> Result<()> {
+    ensure!(place.admin.starts_with("http://"), "--admin: http://HOST:PORT: Garage's interface has no TLS");
     let garage = Garage::new(&place.admin, read(all, "garage-admin.token")?);
     garage.wait(START)?;
     for member in Member::all() {
@@ -60,6 +64,7 @@ fn make_rules(all: &Path, place: &Place) -> Result<()> {
     let options = S3Options {
         region: place.region.clone(),
         bucket_prefix: place.bucket_prefix.clone(),
+        ca_file: place.ca_file.clone(),
         ..S3Options::new(&place.endpoint, key(all, Member::Init)?, read(all, "store-init.secret")?)
     };
     let store = S3Store::new(options)?;

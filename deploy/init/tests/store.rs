@@ -31,6 +31,7 @@ impl Cluster {
             endpoint: options.endpoint.unwrap(),
             region: options.region,
             bucket_prefix: "cluster-".into(),
+            ca_file: None,
         };
         Some(Self { garage, folder, place })
     }
