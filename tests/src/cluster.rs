@@ -94,6 +94,11 @@ impl Cluster {
         files.map(|(key, file)| (key, file.display().to_string())).collect()
     }
 
+    /// The broker's virtual host.
+    pub fn vhost(&self) -> &Vhost {
+        &self.vhost
+    }
+
     /// The store, as its owner sees it.
     pub fn store(&self) -> &S3Store {
         &self.store

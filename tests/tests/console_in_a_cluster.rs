@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use modiolus_broker::Broker;
 use modiolus_broker::rabbitmq::definitions::Role;
+use modiolus_broker::{Broker, Delivery};
 use modiolus_imaging::png;
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Bucket, StageName};
+use modiolus_pipeline::{Bucket, Envelope, Marker, ObjectKey, Outcome, Scope, StageName};
 use modiolus_store::ObjectStore;
-use modiolus_tests::cluster::Cluster;
+use modiolus_tests::cluster::{Cluster, DEADLINE};
 use modiolus_tests::console::{Console, zipped};
 use modiolus_tests::{Finished, modiolus, scans};
 use serde_json::Value;
+use tokio::time::timeout;
 
 /// Where samples to learn from lie in `datasets`.
 const SAMPLES: &str = "samples/";
@@ -88,6 +89,51 @@ async fn what_is_dropped_on_the_page_is_done_by_workers_though_the_console_is_ki
     for patient in &patients {
         assert!(!said.contains(patient.as_str()), "a path of a patient is in the log: {said}");
     }
+}
+
+/// What a worker does with a job that it can't do.
+async fn give_up(cluster: &Cluster, broker: &dyn Broker, delivery: Delivery) {
+    let Envelope { scope: Scope { run, chunk }, message, .. } =
+        Envelope::decode(&delivery.letter.body).unwrap();
+    let (code, cause) = ("object-missing", "it is gone");
+    let outcome = Outcome::Failed { code: code.into(), message: cause.into() };
+    let marker = serde_json::to_vec(&Marker { outcome, followers: vec![] }).unwrap();
+    cluster.store().put(ObjectKey::Marker(run, chunk, message.id), marker.into()).await.unwrap();
+    let letter = delivery.letter.clone().with("code", code).with("cause", cause);
+    broker.publish(Queue::Dead(StageName::Ingest), letter).await.unwrap();
+    delivery.ack().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_replayed_or_dropped_from_the_page_and_a_run_is_cancelled() {
+    let Some(cluster) = Cluster::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (console, _) = cluster.console(&folder.path().join("deliveries"));
+    let broker = cluster.broker().await;
+    let mut work = broker.consume(Queue::Work(StageName::Ingest), 1).await.unwrap();
+    let mut job = async || timeout(DEADLINE, work.next()).await.expect("a job in time").expect("a job");
+    let (zip, _) = phantoms(folder.path());
+    let (status, started) = console.send("POST", "runs?plane=coronal", "application/zip", &zip);
+    assert_eq!(status, 202, "{started}");
+    let run = format!("runs/{}", started["run"].as_str().unwrap());
+    let post = |what: &str| console.send("POST", &format!("{run}/{what}"), "application/json", b"");
+
+    let first = job().await;
+    assert_eq!(post("replay").0, 409, "nothing was given up yet");
+    let message = Envelope::decode(&first.letter.body).unwrap().message;
+    give_up(&cluster, &broker, first).await;
+    let (status, replayed) = post("replay");
+    assert_eq!((status, &replayed["jobs"]), (202, &1.into()), "{replayed}");
+    let again = job().await;
+    assert_eq!(Envelope::decode(&again.letter.body).unwrap().message, message);
+
+    give_up(&cluster, &broker, again).await;
+    let (status, dropped) = post("drop");
+    assert_eq!((status, &dropped["jobs"]), (200, &1.into()), "{dropped}");
+    assert_eq!(post("drop").0, 409, "nothing is kept of it any more");
+    let (status, cancelled) = post("cancel");
+    assert_eq!((status, &cancelled["state"]), (200, &"cancelled".into()), "{cancelled}");
+    broker.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

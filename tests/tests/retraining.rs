@@ -129,7 +129,7 @@ async fn five_new_masks_start_one_training_and_the_next_run_uses_its_model() {
     let workers = site.workers();
     let deliveries = site.folder.path().join("deliveries");
     let told = [("MODIOLUS__TRAINING__LOOK_SECONDS", "1")];
-    let _console = site.cluster.console_with(&deliveries, &told);
+    let (console, _) = site.cluster.console_with(&deliveries, &told);
     let (scans, drawn) = (site.path("scans"), site.path("drawn"));
     let first = site.json(&["submit", &scans, "--wait"]);
     let run = first["run"].as_str().unwrap();
@@ -165,6 +165,14 @@ async fn five_new_masks_start_one_training_and_the_next_run_uses_its_model() {
     assert_eq!((&wanted["state"], wanted["epochs"].as_array().map(Vec::len)), (&"done".into(), Some(1)));
     assert_eq!(wanted["gate"]["rival"], candidate["version"]);
     assert_eq!(site.trainings().await.len(), 2, "what was imported twice is not new");
+
+    // And from the review page.
+    let (status, asked) = console.send("POST", "trainings", "application/json", br#"{"epochs": 2}"#);
+    assert_eq!(status, 202, "{asked}");
+    let watched = Finished::success(
+        site.cluster.modiolus(&site.key).args(["watch", asked["training"].as_str().unwrap()]),
+    );
+    watched.saying(&["epoch 2 of 2", "is done"]);
     broker.close().await;
     for worker in workers {
         worker.stop().with_code(0);

@@ -215,6 +215,18 @@ impl Vhost {
             .expect("an answer of the management interface")
     }
 
+    /// Puts a letter into a queue, whatever its size: as somebody would who is not of Modiolus.
+    ///
+    /// # Panics
+    /// When the server refuses, or has no such queue.
+    pub fn publish(&self, queue: &str, body: &str) {
+        let letter = json!({ "properties": { "delivery_mode": 2 }, "routing_key": queue, "payload": body,
+            "payload_encoding": "string" });
+        let path = format!("/api/exchanges/{}/amq.default/publish", self.name);
+        let answer = self.access.ask("POST", &path, Some(&letter));
+        assert_eq!(answer["routed"], true, "there is no queue {queue}");
+    }
+
     /// Removes a queue.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_async::time::TimeSource;
 use futures::FutureExt;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -56,6 +58,33 @@ async fn garage_tells_its_time_to_everyone_and_a_server_that_is_away_to_nobody()
     }
     let away = S3Options { attempts: 1, ..S3Options::new("http://127.0.0.1:1", "GK0", "away") };
     assert_eq!(store(away).clock().await, None);
+}
+
+/// A clock that is wrong by so much.
+#[derive(Debug)]
+struct Wrong {
+    ahead: Duration,
+    behind: Duration,
+}
+
+impl TimeSource for Wrong {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + self.ahead - self.behind
+    }
+}
+
+#[tokio::test]
+async fn clocks_ten_minutes_apart_lose_nothing() {
+    let Some(garage) = Garage::start() else { return };
+    let [none, ten] = [0, 10].map(|minutes| Duration::from_secs(60 * minutes));
+    for (name, ahead, behind) in [("ahead", ten, none), ("behind", none, ten)] {
+        let mut store = store(garage.options());
+        let wrong = store.options.config().unwrap().to_builder().time_source(Wrong { ahead, behind });
+        store.client = Client::from_conf(wrong.build());
+        store.put(sample(name), name.into()).await.unwrap();
+        let fetched = store.get(Read::whole(sample(name))).await.unwrap();
+        assert!(matches!(&fetched, Fetched::Found(object) if object.bytes == name), "{name}: {fetched:?}");
+    }
 }
 
 #[tokio::test]
