@@ -94,9 +94,9 @@ class Work:
         return [(datetime.datetime.fromisoformat(at), job) for at, stage, job in sorted(self.order) if stage == "train" and job in segments]
 
     def seconds_a_segment(self, segments):
-        """The shortest time between the beginnings of two segments of a training that follow each other."""
+        """The shortest time between the beginnings of two segments of a training that follow each other; None where none did."""
         pairs = itertools.pairwise(self.begun_in_order(segments))
-        return min((after - before).total_seconds() for (before, job), (after, next_) in pairs if job != next_)
+        return min(((after - before).total_seconds() for (before, job), (after, next_) in pairs if job != next_), default=None)
 
     def repeated_percent(self):
         """How much of the work was done again, in jobs."""

@@ -92,10 +92,13 @@ class Trainings:
 
     def outlive(self, work):
         """A segment that is longer than the broker waits; what is wrong with how it went."""
+        usual = work.seconds_a_segment(self.segments(self.disturbed))
+        if usual is None:
+            return ["the disturbed training never came to its second segment: how large a long one is can't be told"]
         policy = self.cluster.ask("GET", f"policies/{VHOST}/train")
         policy["definition"]["consumer-timeout"] = 1000 * LEASE_S
         self.cluster.ask("PUT", f"policies/{VHOST}/train", {key: policy[key] for key in ["pattern", "definition", "priority", "apply-to"]})
-        training = self.begin("long", 1, LONG_S / work.seconds_a_segment(self.segments(self.disturbed)) * self.patches * EPOCHS / 10)
+        training = self.begin("long", 1, LONG_S / usual * self.patches * EPOCHS / 10)
         joins = Joins(self.cluster.objects, [training])
         try:
             until("the long training is done and its queue empty", lambda: not joins.open and self.cluster.is_idle(), LONG_PATIENCE_S, 2)
