@@ -98,6 +98,10 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// What is said where an earlier version made the model that is gone on from, or that has to be beaten.
+const UNKNOWN_SPLIT: &str = "The base or current model doesn't say which pictures it has learned from (an earlier version made it): \
+    who is held out now may have taught it, which would flatter it";
+
 async fn carry_out(
     options: &Train,
     network: &dyn Network,
@@ -117,6 +121,9 @@ async fn carry_out(
     let mut earlier = Split::default();
     for version in base.iter().map(|base| &base.version).chain(&rival) {
         earlier = earlier.and(models::split(&**store, version).await?);
+    }
+    if earlier.is_unknown() {
+        terminal::say(UNKNOWN_SPLIT);
     }
     let (dataset, objects) = network.assemble(pairs, &plan, &earlier)?;
     announce(&dataset, &plan, network);

@@ -141,11 +141,17 @@ impl Outline {
 
 /// The patients to hold out: whole groups, those with an electrode first, drawn by the plan's seed up to its share of the
 /// patients; at least one group if there are two, but never all that have an electrode. Groups of an earlier split stay where
-/// they were.
+/// they were: who was learned from by any picture is learned from, who was held out by any is held out.
 fn held_out(read: &[Outline], plan: &Plan, earlier: &Split) -> Vec<String> {
     let mut groups = groups(read);
+    // Anybody's blank picture is like everybody's.
+    let known: Vec<(&String, bool)> = read
+        .iter()
+        .filter(|pair| !pair.is_blank)
+        .filter_map(|pair| Some((&pair.sample.patient, earlier.was_held_out(&pair.sample.pixels)?)))
+        .collect();
     let was = |group: &[String], held_out: bool| {
-        group.iter().any(|patient| earlier.was_held_out(patient) == Some(held_out))
+        known.iter().any(|(patient, side)| *side == held_out && group.contains(patient))
     };
     let teaches =
         |group: &Vec<String>| read.iter().any(|p| p.has_electrode && group.contains(&p.sample.patient));
@@ -280,6 +286,27 @@ mod tests {
                 3,
                 "a fifth of fifteen"
             );
+        }
+    }
+
+    #[test]
+    fn patients_are_known_by_any_picture_whatever_they_are_called() {
+        let pairs: Vec<Pair> = (0..6).map(|n| pair(&n.to_string(), &format!("p{n}"), n, true)).collect();
+        let (earlier, _) = assemble(pairs.clone(), &Plan::default()).unwrap();
+        let anew = |old: Pair| {
+            let patient = format!("anew-{}", old.patient);
+            let other = pair(&format!("{}-other", old.name), &patient, old.patient.as_bytes()[1] + 50, true);
+            [Pair { patient, ..old }, other]
+        };
+        let pairs: Vec<Pair> = pairs.into_iter().flat_map(anew).collect();
+        for seed in 0..10 {
+            let plan = Plan { seed, ..Plan::default() };
+            let (later, _) = assemble_after(pairs.clone(), &plan, &Split::of(&earlier)).unwrap();
+            for sample in &earlier.samples {
+                let now =
+                    later.samples.iter().filter(|now| now.patient == format!("anew-{}", sample.patient));
+                assert!(now.map(|now| now.held_out).eq([sample.held_out; 2]), "seed {seed}");
+            }
         }
     }
 

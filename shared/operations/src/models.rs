@@ -240,7 +240,7 @@ pub async fn origin(store: &dyn ObjectStore, key: ObjectKey) -> Result<Value> {
     Ok(header(&start).unwrap_or(Value::Null))
 }
 
-/// On which side the patients were that a model of the store comes from; nobody where its file tells of none.
+/// On which side the pictures were that a model of the store comes from; none where its file tells of none.
 ///
 /// # Errors
 /// When the store fails, or what the file tells can't be read.
@@ -403,7 +403,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_model_file_tells_who_was_held_out() {
-        let held_out = serde_json::json!({ "learned": [], "held_out": ["0123456789abcdef"] });
+        let held_out =
+            serde_json::json!({ "learned_pictures": [], "held_out_pictures": ["0123456789abcdef"] });
         let file = |origin: Value| {
             let metadata = serde_json::json!({ "origin": origin }).to_string();
             let json = serde_json::json!({ "__metadata__": { "modiolus": metadata } }).to_string();

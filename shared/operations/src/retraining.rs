@@ -167,6 +167,12 @@ impl Retraining {
         plan.check()?;
         let last = newest(&*self.store).await?;
         let earlier = self.earlier(last.as_ref(), Some(&base.version)).await?;
+        if earlier.is_unknown() {
+            tracing::warn!(
+                model = %base.version,
+                "an earlier version made the model: it doesn't say which pictures taught it, so who is held out now may be among them"
+            );
+        }
         let (dataset, left_out) = self.assembled(&plan, &earlier).await?;
         let id = Digest::of_json(&dataset);
         self.store.put(ObjectKey::Dataset(id), serde_json::to_vec(&dataset)?.into()).await?;

@@ -40,7 +40,7 @@ pub struct Origin {
     pub dataset: Option<Digest>,
     /// The version of the code that trained it.
     pub code: String,
-    /// On which side the patients were of whose pictures it and its bases come.
+    /// On which side the pictures were from which it and its bases come.
     #[serde(default, skip_serializing_if = "Split::is_empty")]
     pub split: Split,
 }

@@ -24,7 +24,7 @@ pub struct Training {
     adam: Adam,
     epoch: u32,
     dataset: Option<Digest>,
-    /// Who was learned from and who was held out so far, its base's patients included.
+    /// What was learned from and what was held out so far, its base's pictures included.
     split: Split,
     threads: usize,
 }
