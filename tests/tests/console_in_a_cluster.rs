@@ -112,11 +112,17 @@ async fn what_was_given_up_is_replayed_or_dropped_from_the_page_and_a_run_is_can
     let broker = cluster.broker().await;
     let mut work = broker.consume(Queue::Work(StageName::Ingest), 1).await.unwrap();
     let mut job = async || timeout(DEADLINE, work.next()).await.expect("a job in time").expect("a job");
-    let (zip, _) = phantoms(folder.path());
-    let (status, started) = console.send("POST", "runs?plane=coronal", "application/zip", &zip);
-    assert_eq!(status, 202, "{started}");
-    let run = format!("runs/{}", started["run"].as_str().unwrap());
-    let post = |what: &str| console.send("POST", &format!("{run}/{what}"), "application/json", b"");
+    // One file is one job.
+    let zip = zipped([("207/I1", scans::file(&scans::coronal(1, 16)))]);
+    let start = |plane: &str| {
+        let (status, started) = console.send("POST", &format!("runs?plane={plane}"), "application/zip", &zip);
+        assert_eq!(status, 202, "{started}");
+        format!("runs/{}", started["run"].as_str().unwrap())
+    };
+    let change =
+        |run: &str, what: &str| console.send("POST", &format!("{run}/{what}"), "application/json", b"");
+    let run = start("coronal");
+    let post = |what: &str| change(&run, what);
 
     let first = job().await;
     assert_eq!(post("replay").0, 409, "nothing was given up yet");
@@ -131,8 +137,12 @@ async fn what_was_given_up_is_replayed_or_dropped_from_the_page_and_a_run_is_can
     let (status, dropped) = post("drop");
     assert_eq!((status, &dropped["jobs"]), (200, &1.into()), "{dropped}");
     assert_eq!(post("drop").0, 409, "nothing is kept of it any more");
-    let (status, cancelled) = post("cancel");
+
+    let other = start("axial");
+    let in_hand = job().await;
+    let (status, cancelled) = change(&other, "cancel");
     assert_eq!((status, &cancelled["state"]), (200, &"cancelled".into()), "{cancelled}");
+    in_hand.ack().await.unwrap();
     broker.close().await;
 }
 
