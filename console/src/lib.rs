@@ -33,6 +33,8 @@ mod server;
 mod sessions;
 mod throttle;
 mod upload;
+#[cfg(test)]
+mod watched_store;
 pub mod works;
 
 pub use access::Access;

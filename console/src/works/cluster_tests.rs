@@ -2,15 +2,15 @@ use modiolus_broker::{InProcess, Letter};
 use modiolus_imaging::{Grid, png};
 use modiolus_operations::runs::{RunState, State};
 use modiolus_operations::{annotations, models};
-use modiolus_pipeline::join::Output;
 use modiolus_pipeline::key::{SCANS_PREFIX, SUBMISSIONS_PREFIX};
 use modiolus_pipeline::topology::Queue;
-use modiolus_pipeline::{Bucket, Envelope, Fetched, ObjectKey, Read, StageName};
+use modiolus_pipeline::{Bucket, Envelope, ObjectKey, StageName};
 use modiolus_runtime::RunOutcome;
-use modiolus_store::{MemoryStore, Puts, StoreError};
+use modiolus_store::MemoryStore;
 use tokio::time::timeout;
 
 use super::*;
+use crate::watched_store::WatchedStore;
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -115,54 +115,17 @@ async fn a_delivery_that_is_not_sent_yet_can_be_cancelled_and_dropped_again_goes
     assert_eq!(state.state, State::Running);
 }
 
-/// The store of a site, which can't write one object.
-struct Stuck {
-    store: Arc<MemoryStore>,
-    object: Mutex<Option<ObjectKey>>,
-}
-
-#[async_trait]
-impl ObjectStore for Stuck {
-    async fn get_many(&self, reads: &[Read]) -> Vec<Result<Fetched, StoreError>> {
-        self.store.get_many(reads).await
-    }
-
-    async fn put_in_order(&self, steps: Vec<Puts>) -> Result<(), StoreError> {
-        let stuck = self.object.lock().unwrap().clone();
-        if let Some(key) = stuck.filter(|stuck| steps.iter().flatten().any(|(key, _)| key == stuck)) {
-            return Err(StoreError::unavailable(key, "stuck"));
-        }
-        self.store.put_in_order(steps).await
-    }
-
-    async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.store.list(bucket, prefix).await
-    }
-
-    async fn length(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError> {
-        self.store.length(key).await
-    }
-
-    async fn verify(&self, outputs: &[Output]) -> Result<bool, StoreError> {
-        self.store.verify(outputs).await
-    }
-
-    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.store.delete(key).await
-    }
-}
-
 #[tokio::test]
 async fn a_delivery_that_could_not_be_cancelled_is_not_sent_and_can_be_cancelled_or_dropped_again() {
     for is_dropped_again in [false, true] {
         let site = Site::new();
-        let stuck = Arc::new(Stuck { store: site.store.clone(), object: Mutex::default() });
-        let (cluster, folder) = (site.cluster_over(stuck.clone()), site.delivery("july"));
+        let store = Arc::new(WatchedStore::over(site.store.clone()));
+        let (cluster, folder) = (site.cluster_over(store.clone()), site.delivery("july"));
         let turn = cluster.inner.turn.acquire().await.unwrap();
         let run = cluster.start(&folder, Plane::CORONAL).await.unwrap();
-        *stuck.object.lock().unwrap() = Some(ObjectKey::Run(run.clone()));
+        store.stick(Some(ObjectKey::Run(run.clone())));
         assert!(timeout(DEADLINE, cluster.cancel(&run)).await.expect("an answer in time").is_err());
-        *stuck.object.lock().unwrap() = None;
+        store.stick(None);
         drop(turn);
         drop(cluster.inner.turn.acquire().await.unwrap());
         assert_eq!(site.there(Bucket::Incoming, SCANS_PREFIX).await, 0, "whoever sent it has let go of it");
