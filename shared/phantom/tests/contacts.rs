@@ -31,8 +31,8 @@ fn found_contacts_lie_on_true_ones() {
     }
     let mean = errors.iter().sum::<f64>() / errors.len() as f64;
     assert!(mean < 0.1, "mean distance to the nearest true contact: {mean} mm");
-    assert!(counted * 100 >= made.len() * 60, "{counted} of {} have a count", made.len());
-    assert!(exact * 100 >= counted * 75, "{exact} of {counted} counts are exact");
+    assert!(counted * 100 >= made.len() * 85, "{counted} of {} have a count", made.len());
+    assert!(exact * 100 >= made.len() * 77, "{exact} of {} are counted exactly", made.len());
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The electrode array on a slice: its contacts, and how it lies.
 //!
-//! The mask's parts ([`nodes`]) are put in the order of the array ([`trail`]), a line is drawn through them ([`path`]), and a comb of
-//! even teeth is matched to the brightness along it ([`comb`]), at about the pitch of bright spots ([`spots`]). A logarithmic spiral through the contacts gives the centre around
-//! which angles are counted ([`spiral`]).
+//! The mask's parts ([`nodes`]) are put in the order of the array ([`trail`]), a line is drawn through them ([`path`]) and the array's brightness is
+//! measured along it, on its flanks where its middle is white. The row of nearly even contacts that explains that brightness best is
+//! the one that is counted ([`comb`]). A logarithmic spiral through the contacts gives the centre around which angles are counted ([`spiral`]).
 //!
 //! What one slice can't tell: the angle from the round window and the part of the array outside of the cochlea (neither the window nor
-//! contacts beyond the plane are seen), and contacts nearer to each other than the scanner's blur, which melt into a band:
+//! contacts beyond the plane are seen), and contacts so near to each other for the scanner's blur that another number of them would look the same:
 //! then there is no count, and [`Warning::NotResolved`] says so.
 
 mod comb;
@@ -13,7 +13,6 @@ mod nodes;
 mod patch;
 mod path;
 mod spiral;
-mod spots;
 mod trail;
 
 use serde::{Deserialize, Serialize};
@@ -23,13 +22,6 @@ use comb::Comb;
 use patch::{Patch, Point};
 use path::{Path, WAY_MM};
 use spiral::Spiral;
-
-/// Contacts are told apart where it is darker between them by this share of their brightness over the background.
-const LEAST_CONTRAST: f64 = 0.15;
-
-/// Makers set contacts evenly: where those found spread more (standard deviation over mean), some are missed or made up.
-/// docs/experiments.md says how often counts are right under both limits.
-const MOST_UNEVEN: f64 = 0.1;
 
 /// No maker's array has fewer contacts.
 const FEWEST_CONTACTS: usize = 12;
@@ -75,7 +67,7 @@ pub struct Contact {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Warning {
-    /// The contacts melt together, or are found so unevenly that a count would be a guess: there is none.
+    /// Another number of contacts explains the picture nearly as well: a count would be a guess, so there is none.
     NotResolved,
     /// Fewer contacts than the smallest array has: the others lie outside of the slice, or of the mask.
     FewContacts,
@@ -93,9 +85,7 @@ impl Warning {
     /// What it means, for people.
     pub fn text(self) -> &'static str {
         match self {
-            Self::NotResolved => {
-                "contacts melt together, or are found so unevenly that a count would be a guess"
-            }
+            Self::NotResolved => "contacts melt together, or so few are seen that a count would be a guess",
             Self::FewContacts => {
                 "fewer contacts than any array has: the others lie outside of this slice, or of the mask"
             }
@@ -103,18 +93,14 @@ impl Warning {
     }
 }
 
-/// The array in a slice's mask; `spacing` is the slice's PixelSpacing. None where the mask is empty or has no two spots, or where the
+/// The array in a slice's mask; `spacing` is the slice's PixelSpacing. None where the mask is empty or has no two nodes, or where the
 /// spacing is none that an ear could be seen with.
 pub fn electrode_array(image: &Image8, mask: &Mask, spacing: Spacing) -> Option<ElectrodeArray> {
     let usable = image.size() == mask.size() && spacing.iter().all(|mm| (0.01..=2.0).contains(mm));
     let patch = Patch::around(image, mask, spacing).filter(|_| usable)?;
-    let spots = spots::spots(&patch);
     let trail = trail::trail(&nodes::nodes(mask, &patch, spacing), &patch);
-    if trail.len() < 2 {
-        return None;
-    }
-    let path = Path::through(&trail, &patch);
-    let comb = comb::comb(&path, &patch, &spots);
+    let path = Path::through(&trail, &patch)?;
+    let comb = comb::comb(&path.profile(&patch));
     Some(Measuring { path: &path, patch: &patch, spacing }.array(&comb))
 }
 
@@ -145,8 +131,7 @@ impl Measuring<'_> {
         let row = self.row(comb);
         let steps = row.pitches();
         let (mean, spread) = mean_and_spread(&steps);
-        let is_even = !steps.is_empty() && spread <= MOST_UNEVEN * mean;
-        let is_resolved = is_even && comb.contrast >= LEAST_CONTRAST;
+        let is_resolved = comb.is_sure && !steps.is_empty();
         let spacing = Some((mean, spread)).filter(|_| is_resolved);
         let length = row.ways.last().copied().unwrap_or(0.0);
         ElectrodeArray {
@@ -221,7 +206,7 @@ fn mean_and_spread(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::spots::distance;
+    use super::path::distance;
     use super::*;
     use crate::grid::Grid;
 

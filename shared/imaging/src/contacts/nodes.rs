@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::patch::{Patch, Point};
-use super::spots::distance;
+use super::path::distance;
 use crate::components::{Connectivity, components};
 use crate::grid::{Mask, Spacing};
 use crate::thinning::skeleton;
@@ -15,8 +15,8 @@ use crate::thinning::skeleton;
 /// The distance of nodes along a band, mm.
 const STEP_MM: f64 = 0.6;
 
-/// A shorter part is one contact, whatever its shape, or two that touch.
-const SHORTEST_BAND_MM: f64 = 0.9;
+/// A part with a shorter middle line is one contact.
+const SHORTEST_BAND_MM: f64 = 0.45;
 
 /// More parts than any array has contacts, twice over: a mask that has more shows something else.
 const MOST: usize = 44;
@@ -32,7 +32,7 @@ pub(super) fn nodes(mask: &Mask, patch: &Patch, spacing: Spacing) -> Vec<Vec<Poi
         let line = longest(&line, spacing);
         let long: f64 = line.windows(2).map(|pair| distance(pair[0], pair[1])).sum();
         let widest = line.iter().map(|&at| patch.half_width(at)).fold(0.0, f64::max);
-        match long > (2.0 * widest).max(SHORTEST_BAND_MM) {
+        match long > (1.5 * widest).max(SHORTEST_BAND_MM) {
             true => nodes.push(spread(&line, long)),
             false => nodes.push(vec![patch.centre_of(&part.pixels)]),
         }

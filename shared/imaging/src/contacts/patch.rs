@@ -49,11 +49,6 @@ impl<'a> Patch<'a> {
         Some(Self { greys, origin, mask, spacing, depths, levels })
     }
 
-    /// The place of a position on the patch.
-    pub(super) fn place(&self, row: f64, column: f64) -> Point {
-        [self.origin[0] + row * STEP_MM, self.origin[1] + column * STEP_MM]
-    }
-
     /// The grey level at a place, by bilinear interpolation on the patch.
     pub(super) fn grey(&self, at: Point) -> f64 {
         let inside = |mm: f64, length: usize| (mm / STEP_MM).clamp(0.0, (length - 1) as f64 - 1e-6).max(0.0);

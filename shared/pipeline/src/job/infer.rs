@@ -28,5 +28,5 @@ pub struct InferJob {
 impl Job for InferJob {
     const STAGE: StageName = StageName::Infer;
     const SCHEMA: u32 = 1;
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
 }
