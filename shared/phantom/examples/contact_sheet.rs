@@ -45,6 +45,8 @@ fn of(kind: &str, seed: u64) -> Result<SliceOptions, String> {
     match (kind, style) {
         ("training", _) => Ok(SliceOptions::training(seed)),
         ("bone-windows", _) => Ok(SliceOptions { bone_windows: 1.0, empty: 0.3, ..anatomy }),
+        ("no-implant", _) => Ok(SliceOptions { bare: 1.0, empty: 1.0, bone_windows: 0.3, ..anatomy }),
+        ("references", _) => Ok(SliceOptions { references: 1.0, ..anatomy }),
         ("leads", _) => Ok(SliceOptions { leads: 1.0, empty: 1.0, ..anatomy }),
         (_, Some(style)) => Ok(SliceOptions { styles: style.alone(), ..anatomy }),
         (other, None) => Err(format!("{other}: no kind of slices")),

@@ -1,4 +1,4 @@
-//! The metal: an electrode array in its cochlea, its lead, and other wires, coils, clips and fillings.
+//! The metal: an electrode array in its cochlea, its lead and reference electrode, and other wires, coils, clips and fillings.
 
 use crate::arrays::{ArrayModel, MODELS, Vendor};
 use crate::cochlea::Cochlea;
@@ -228,16 +228,31 @@ pub(crate) fn other_metal(draw: &mut Draw, reach: f32, more: f32) -> Vec<Grain> 
         wire(draw, &mut grains, &points);
     }
     if draw.chance(0.07 * more) {
-        let centre = place_aside(draw, 6.0, reach);
-        let spread = draw.range(0.15, 1.2);
-        for _ in 0..4 + draw.below(10) {
-            let at = add(centre, draw.jitter(spread));
-            let strength = draw.range(0.5, 2.5);
-            let sigma = draw.range(0.15, 0.2 + 0.3 * spread);
-            grains.push(Grain { at, strength, sigma, length: 0.0, array: false });
-        }
+        clips(draw, &mut grains, reach);
     }
     grains
+}
+
+/// A clip, a filling, or a few of them together.
+pub(crate) fn clips(draw: &mut Draw, grains: &mut Vec<Grain>, reach: f32) {
+    let centre = place_aside(draw, 6.0, reach);
+    let spread = draw.range(0.15, 1.2);
+    for _ in 0..4 + draw.below(10) {
+        let at = add(centre, draw.jitter(spread));
+        let strength = draw.range(0.5, 2.5);
+        let sigma = draw.range(0.15, 0.2 + 0.3 * spread);
+        grains.push(Grain { at, strength, sigma, length: 0.0, array: false });
+    }
+}
+
+/// A reference electrode: a ball at the end of a wire, under the muscle beside the skull.
+pub(crate) fn reference(draw: &mut Draw, grains: &mut Vec<Grain>, reach: f32) {
+    let end = place_aside(draw, 9.0, reach);
+    let outwards = unit(add(end, draw.jitter(3.0)));
+    let points = wander(draw, end, outwards, 0.25, [4.0, 25.0]);
+    wire(draw, grains, &points);
+    let (strength, sigma) = (draw.range(1.5, 3.0), draw.range(0.3, 0.6));
+    grains.push(Grain { at: end, strength, sigma, length: 0.0, array: false });
 }
 
 fn place_aside(draw: &mut Draw, nearest: f32, reach: f32) -> Vector {

@@ -10,6 +10,9 @@ use crate::space::{Vector, View, add, dot, scale};
 use crate::style::Style;
 use crate::viewer::Viewer;
 
+/// How many patients have their reference electrode within the scan: on others it lies further up, under the muscle.
+const REFERENCES: f32 = 0.3;
+
 /// What lies in a patient's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -106,7 +109,9 @@ impl Patient {
         let identity = Identity::random(&mut draw, format!("{}", 501 + index));
         let (rows, columns) = (224 + 8 * draw.below(13), 232 + 8 * draw.below(14));
         let spacing = (draw.range(32.0, 52.0) / columns as f32 * 200.0).round() / 200.0;
-        let mut head = Head::random(&mut draw, Style::Anatomy, true, None, columns as f32 * spacing * 0.45);
+        let reach = columns as f32 * spacing * 0.45;
+        let mut head = Head::random(&mut draw, Style::Anatomy, true, None, reach);
+        head.add_reference(&mut Draw::new(seed ^ 0x7265_6665_7265_6e63, index as u64), REFERENCES, reach);
         head.scanner.suit_export();
         let aim = head.implant.as_ref().map_or([0.0; 3], |implant| implant.middle());
         let (roll, lean) = (0.15 * draw.normal(), 0.12 * draw.normal());

@@ -9,7 +9,7 @@ use crate::arrays::{ArrayModel, Vendor};
 use crate::cochlea::Cochlea;
 use crate::draw::Draw;
 use crate::flat;
-use crate::implant::{Grain, Implant, any_model, other_metal};
+use crate::implant::{Grain, Implant, any_model, clips, other_metal, reference};
 use crate::metal::{MetalPlanes, planes, streaks};
 use crate::scanner::{BONE, Scanner};
 use crate::space::{Vector, View, add, cross, scale, unit};
@@ -36,6 +36,10 @@ pub struct SliceOptions {
     pub bone_windows: f32,
     /// Share of the slices without an array on which an array's lead is seen all the same, with more wires, 0 to 1.
     pub leads: f32,
+    /// Share of the slices without an array on which no part of an implant is seen, but clips and fillings may be, 0 to 1.
+    pub bare: f32,
+    /// Share of the slices on which a reference electrode is seen, a ball at the end of a wire, 0 to 1; of bare ones none are.
+    pub references: f32,
 }
 
 impl Default for SliceOptions {
@@ -49,6 +53,8 @@ impl Default for SliceOptions {
             quality: Quality::Any,
             bone_windows: 0.0,
             leads: 0.0,
+            bare: 0.0,
+            references: 0.0,
         }
     }
 }
@@ -218,6 +224,27 @@ impl Head {
             let pulled_out = Implant::random(&mut draw, &cochlea, model);
             self.grains.extend(pulled_out.grains.iter().filter(|grain| !grain.array));
             self.grains.extend(other_metal(&mut draw, reach, 1.0));
+        }
+        self.add_reference(&mut Draw::new(seed, 6), options.references, reach);
+        if !with_array {
+            self.vary_without_array(seed, options, reach);
+        }
+    }
+
+    /// Adds a reference electrode, by this chance.
+    pub(crate) fn add_reference(&mut self, draw: &mut Draw, chance: f32, reach: f32) {
+        if draw.chance(chance) {
+            reference(draw, &mut self.grains, reach);
+        }
+    }
+
+    fn vary_without_array(&mut self, seed: u64, options: &SliceOptions, reach: f32) {
+        let mut draw = Draw::new(seed, 5);
+        if draw.chance(options.bare) {
+            self.grains.clear();
+            while draw.chance(0.5) && self.grains.len() < 200 {
+                clips(&mut draw, &mut self.grains, reach);
+            }
         }
     }
 

@@ -137,6 +137,26 @@ fn leads_are_bright_where_no_array_is() {
 }
 
 #[test]
+fn a_reference_electrode_is_metal_and_no_array() {
+    let metal = |references: f32| {
+        let options = SliceOptions { references, empty: 0.0, ..SliceOptions::default() };
+        (0..16).map(|seed| slice(seed, &options).other_metal.count()).collect::<Vec<_>>()
+    };
+    let more = metal(1.0).iter().zip(&metal(0.0)).filter(|(with, without)| with > without).count();
+    assert!(more >= 7, "{more} of 16 show more metal");
+}
+
+#[test]
+fn bare_slices_show_clips_for_their_only_metal() {
+    let options = SliceOptions { empty: 1.0, leads: 1.0, bare: 1.0, ..SliceOptions::default() };
+    let made: Vec<_> = (0..24).map(|seed| slice(seed, &options)).collect();
+    assert!(made.iter().all(|slice| !slice.has_array()));
+    let metal: Vec<usize> = made.iter().map(|slice| slice.other_metal.count()).collect();
+    let share = |wanted: fn(&usize) -> bool| metal.iter().filter(|count| wanted(count)).count();
+    assert!(share(|&count| count == 0) > 4 && share(|&count| count > 20) > 4, "{metal:?}");
+}
+
+#[test]
 fn a_pixel_is_array_or_other_metal_or_neither() {
     let both = |made: &PhantomSlice| {
         made.mask.values().iter().zip(made.other_metal.values()).any(|(array, other)| *array && *other)

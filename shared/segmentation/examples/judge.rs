@@ -128,9 +128,11 @@ fn phantoms(count: u64) -> Vec<(String, Vec<Case>)> {
         |style: Style| (format!("{style:?} Any"), SliceOptions { styles: style.alone(), ..anatomy() });
     let quality = |quality| (format!("Anatomy {quality:?}"), SliceOptions { quality, ..anatomy() });
     let no_array = SliceOptions { empty: 1.0, bone_windows: 0.3, leads: 0.7, ..anatomy() };
+    let no_implant = SliceOptions { empty: 1.0, bone_windows: 0.3, bare: 1.0, ..anatomy() };
     let mut kinds: Vec<_> = Style::ALL.into_iter().map(style).collect();
     kinds.extend([Quality::Clean, Quality::Blurred].map(quality));
     kinds.push(("Anatomy, no array".into(), no_array));
+    kinds.push(("Anatomy, no implant".into(), no_implant));
     let set = |(name, options): (String, SliceOptions)| {
         let seeds = (FIRST_SEED..FIRST_SEED + count).into_par_iter();
         (name, seeds.map(|seed| slice(seed, &options).into()).collect())
