@@ -15,7 +15,7 @@ use modiolus_pipeline::{Bucket, Envelope, Marker, Message, ObjectKey, Outcome, P
 use modiolus_store::garage::Garage;
 use modiolus_store::{ObjectStore, S3Store};
 use modiolus_tests::{Finished, Process, files_below, modiolus, scans};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -174,9 +174,20 @@ fn a_run_that_nobody_works_on_is_cancelled_at_once_and_can_be_submitted_again() 
     let run = submitted["run"].as_str().unwrap();
     let chunks = usize::try_from(site.json(&["status", run])["chunks"].as_u64().unwrap()).unwrap();
     let mut watch = Process::start(&mut site.modiolus(&["watch", run]));
-    assert!(watch.watch(|| true));
+    let broker = site.runtime.block_on(site.broker());
+    let epoch = json!({ "event": "epoch", "epoch": 3, "epochs": 9, "loss": 0.5, "judged_loss": 0.5, "iou": 0.5,
+        "dice": 0.5, "held_out": true });
+    let scope = json!({ "run": run, "chunk": 0 });
+    let told = json!({ "notice": "progress", "scope": scope, "stage": "train", "job": "train-0", "progress": epoch });
+    // Nobody hears it before the program listens.
+    while !watch.said().contains("epoch 3 of 9") {
+        broker.tell(told.to_string().into());
+        assert!(watch.watch(|| true), "it ended before the run");
+    }
     assert_eq!(site.json(&["cancel", run])["cancelled"], chunks);
     watch.finish().with_code(1).saying(&["was cancelled"]);
+    let ended = Finished::of(&mut site.modiolus(&["watch", run, "--json"])).with_code(1);
+    assert_eq!(ended.json()["outcome"]["failed"][0]["code"], "cancelled", "of a run that has ended, its end");
 
     let status = site.json(&["status", run]);
     assert_eq!((&status["state"], &status["chunks_done"]), (&"cancelled".into(), &0.into()));
@@ -291,7 +302,7 @@ fn the_doctor_finds_nothing_in_a_healthy_cluster() {
 fn the_doctor_tells_a_lease_that_was_changed() {
     let Some(site) = Site::open() else { return };
     site.vhost.shorten_lease("train", Duration::from_secs(60));
-    finds(&site, &[], &["policies: train", "60000", "modiolus-init secrets"]);
+    finds(&site, &[], &["policies: train", "60000", "rabbitmqctl import_definitions"]);
 }
 
 #[test]
@@ -311,7 +322,7 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     finds(&site, &[&deaf], &["store.metrics"]);
     finds(&site, &["stoer.folder=x"], &["configuration", "stoer"]);
     site.vhost.delete_queue("filter");
-    finds(&site, &[], &["missing: filter", "modiolus-init secrets"]);
+    finds(&site, &[], &["missing: filter", "rabbitmqctl import_definitions"]);
 
     // The wrong password comes last: whoever tries often is held up by the broker.
     let wrong = secret_file(site.folder.path());

@@ -22,6 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(230);
 /// Between two looks at the store, should an event get lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Before the number of epochs on the page of metrics.
+const EPOCHS: &str = "modiolus_training_epochs_total ";
+
 /// How many new masks start a training.
 const ENOUGH: usize = 5;
 
@@ -174,6 +177,10 @@ async fn five_new_masks_start_one_training_and_the_next_run_uses_its_model() {
     );
     watched.saying(&["epoch 2 of 2", "is done"]);
     broker.close().await;
+    let pages: Vec<String> = workers.iter().map(|worker| worker.page("/metrics").unwrap()).collect();
+    let epochs = pages.iter().flat_map(|page| page.lines().filter_map(|line| line.strip_prefix(EPOCHS)));
+    let epochs: f64 = epochs.map(|number| number.trim().parse::<f64>().unwrap()).sum();
+    assert!(epochs >= f64::from(24 + 1 + 2), "{epochs} epochs of three trainings are counted");
     for worker in workers {
         worker.stop().with_code(0);
     }

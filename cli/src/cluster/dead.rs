@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use modiolus_broker::{Broker, Letter};
 use modiolus_operations::dead::{self, DeadLetters};
-use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER};
-use modiolus_pipeline::{Digest, Envelope, JobId, RunId, StageName};
+use modiolus_pipeline::message::{CAUSE_HEADER, CODE_HEADER, MAX_MESSAGE_BYTES};
+use modiolus_pipeline::{Digest, Envelope, JobId, RunId, StageError, StageName};
 use modiolus_store::ObjectStore;
 use serde::Serialize;
 use serde_json::Value;
@@ -144,17 +144,16 @@ async fn go_through_stage(
 
 impl DeadLetter {
     fn of(letter: &Letter, stage: StageName, in_full: bool) -> Self {
-        let header = |name: &str| letter.headers.get(name).cloned();
         let (scope, job) = Envelope::address(&letter.body).unzip();
-        let by_broker = || header(BROKERS_REASON).map(|reason| format!("the broker gave it up: {reason}"));
+        let (code, cause) = why_dead(letter);
         Self {
             letter: Digest::of(&letter.body).short(12),
             stage,
             run: scope.as_ref().map(|scope| scope.run.clone()),
             chunk: scope.map(|scope| scope.chunk),
             job,
-            code: header(CODE_HEADER).unwrap_or_else(|| "dead-lettered".into()),
-            cause: header(CAUSE_HEADER).or_else(by_broker).unwrap_or_default(),
+            code,
+            cause,
             bytes: letter.body.len(),
             content: in_full.then(|| Content {
                 headers: letter.headers.clone(),
@@ -174,6 +173,22 @@ impl DeadLetter {
         let job = self.job.as_ref().map_or_else(|| self.letter.clone(), ToString::to_string);
         (self.run.clone(), self.chunk, job)
     }
+}
+
+/// Code and cause: those that a worker has given, or what can be seen of a letter that the broker itself moved to the dead.
+fn why_dead(letter: &Letter) -> (String, String) {
+    let header = |name: &str| letter.headers.get(name).cloned();
+    if let Some(code) = header(CODE_HEADER) {
+        return (code, header(CAUSE_HEADER).unwrap_or_default());
+    }
+    // No worker reads it, so that none has said so.
+    if letter.body.len() > MAX_MESSAGE_BYTES
+        && let Err(StageError { code, message, .. }) = Envelope::decode(&letter.body)
+    {
+        return (code.into(), message);
+    }
+    let by_broker = header(BROKERS_REASON).map(|reason| format!("the broker gave it up: {reason}"));
+    ("dead-lettered".into(), by_broker.unwrap_or_default())
 }
 
 fn print(letters: &[DeadLetter], action: Action, json: bool) -> Result<()> {

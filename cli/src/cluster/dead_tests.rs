@@ -93,3 +93,13 @@ async fn what_is_dropped_is_gone_and_the_rest_stays() {
     assert_eq!(go_through(&broker, &store, &which(), Action::List).await.unwrap().len(), 2);
     assert!(Which { all: false, ..which() }.check(Action::Drop).is_err(), "nothing is dropped by mistake");
 }
+
+#[test]
+fn a_letter_that_the_broker_moved_to_the_dead_says_why() {
+    let moved = |body: Vec<u8>| why_dead(&Letter::new(body).with(BROKERS_REASON, "rejected"));
+    let small = ("dead-lettered".to_owned(), "the broker gave it up: rejected".to_owned());
+    assert_eq!(moved(vec![b'x'; MAX_MESSAGE_BYTES]), small);
+    let (code, cause) = moved(vec![b'x'; MAX_MESSAGE_BYTES + 1]);
+    assert_eq!(code, "too-large");
+    assert!(cause.contains("65537") && cause.contains("65536"), "its length and the limit: {cause}");
+}

@@ -182,6 +182,19 @@ impl ObjectKey {
         }
     }
 
+    /// Whether these bytes, all of them, can be the object's: one that is named by their digest holds no others.
+    pub fn can_hold(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Listing(digest)
+            | Self::Annotation(digest)
+            | Self::Sample(digest)
+            | Self::Dataset(digest) => *digest == Digest::of(bytes),
+            Self::Plan(plan) => *plan == PlanId::derived(&Digest::of(bytes)),
+            Self::Model(version) => *version == ModelVersion::of_file(bytes),
+            _ => true,
+        }
+    }
+
     /// The path within the bucket; parts are joined by '/'.
     pub fn path(&self) -> String {
         match self {
@@ -295,6 +308,22 @@ mod tests {
         let key = ObjectKey::Scan("DOE^JANE/I1".into());
         assert_eq!(key.path(), "scans/DOE^JANE/I1");
         assert!(!key.to_string().contains("DOE"));
+    }
+
+    #[test]
+    fn what_is_named_by_a_digest_holds_nothing_else() {
+        let digest = Digest::of("whole");
+        for key in [
+            ObjectKey::Listing(digest),
+            ObjectKey::Annotation(digest),
+            ObjectKey::Sample(digest),
+            ObjectKey::Dataset(digest),
+            ObjectKey::Plan(PlanId::derived(&digest)),
+            ObjectKey::Model(ModelVersion::of_file(b"whole")),
+        ] {
+            assert!(key.can_hold(b"whole") && !key.can_hold(b"torn"), "{key}");
+        }
+        assert!(ObjectKey::CurrentModel.can_hold(b"anything"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Reason {
     MalformedAttribute,
     /// The file promises more than the limits allow (Rows, Columns, nesting, length).
     TooLarge,
-    /// The file could not be read (no permission, a vanished file, a damaged disk).
+    /// The file could not be read (no permission, a damaged disk).
     Unreadable,
     /// No ImageOrientationPatient.
     NoOrientation,

@@ -253,7 +253,9 @@ impl Performer {
             }
             let fetched = self.store.get_many(&reads).await;
             for (read, fetched) in reads.into_iter().zip(fetched) {
-                objects.insert(read.key, fetched?);
+                let fetched = fetched?;
+                check_digest(&read.key, &fetched)?;
+                objects.insert(read.key, fetched);
             }
         }
         Ok(objects)
@@ -370,6 +372,18 @@ fn is_here(read: &Read, objects: &Objects) -> bool {
             let wanted = read.first.map_or(object.total, |first| first.min(object.total));
             object.bytes.len() as u64 >= wanted
         }
+    }
+}
+
+/// Refuses a whole object that is not the one that its key names.
+fn check_digest(key: &ObjectKey, fetched: &Fetched) -> Result<(), StageError> {
+    match fetched {
+        Fetched::Found(object) if object.is_whole() && !key.can_hold(&object.bytes) => {
+            let text =
+                format!("{key} holds other bytes than those whose digest it is named by: put these back");
+            Err(StageError::permanent("digest-mismatch", text))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -47,10 +47,8 @@ impl Stage for FilterStage {
         }
         // An index that doesn't decode needs nothing more: `run` says what is wrong with it.
         let Ok(index) = have.decoded::<Index>(&key) else { return vec![] };
-        let matching =
-            job.files.iter().filter_map(|&file| index.entries.get(file as usize)).filter(|entry| {
-                entry.image().is_ok_and(|attributes| decide::verdict(attributes, job.wanted.plane).is_ok())
-            });
+        let files = job.files.iter().filter_map(|&file| index.entries.get(file as usize));
+        let matching = files.filter(|entry| wanted(entry, job).is_ok());
         matching.map(|entry| Read::whole(ObjectKey::Scan(entry.path.clone()))).collect()
     }
 
@@ -62,7 +60,7 @@ impl Stage for FilterStage {
             let entry = index.entries.get(file as usize).ok_or_else(|| {
                 StageError::permanent("index-too-short", format!("index {} has no file {file}", job.index))
             })?;
-            let verdict = match self.judge(entry, job, objects, &mut effects) {
+            let verdict = match self.judge(entry, job, objects, &mut effects)? {
                 Ok(kept) => Verdict::Kept(kept),
                 Err(refusal) => Verdict::Refused(refusal),
             };
@@ -77,22 +75,24 @@ impl Stage for FilterStage {
 }
 
 impl FilterStage {
-    /// Keeps a file (and puts its de-identified instance) or says why not.
+    /// Keeps a file (and puts its de-identified instance) or says why not. A file that is gone since it was indexed says nothing of
+    /// itself: the job can't be done until it is back.
     fn judge(
         &self,
         entry: &IndexEntry,
         job: &FilterJob,
         objects: &Objects,
         effects: &mut Effects,
-    ) -> Result<KeptSlice, Refusal> {
-        let attributes = entry.image().map_err(Clone::clone)?;
-        decide::verdict(attributes, job.wanted.plane)?;
-        let bytes = match objects.get(&ObjectKey::Scan(entry.path.clone())) {
-            Some(Fetched::Found(object)) => &object.bytes,
-            Some(Fetched::Denied(why)) => return Err(unreadable(why)),
-            Some(Fetched::Missing) | None => return Err(unreadable("it vanished after it was indexed")),
+    ) -> Result<Result<KeptSlice, Refusal>, StageError> {
+        let attributes = match wanted(entry, job) {
+            Ok(attributes) => attributes,
+            Err(refusal) => return Ok(Err(refusal)),
         };
-        self.keep(entry, attributes, bytes, effects)
+        let key = ObjectKey::Scan(entry.path.clone());
+        if let Some(Fetched::Denied(why)) = objects.get(&key) {
+            return Ok(Err(Refusal::new(Reason::Unreadable, why)));
+        }
+        Ok(self.keep(entry, attributes, objects.require(&key)?, effects))
     }
 
     fn keep(
@@ -122,15 +122,18 @@ impl FilterStage {
     }
 }
 
+/// The attributes of a file that matches, or why it doesn't.
+fn wanted<'a>(entry: &'a IndexEntry, job: &FilterJob) -> Result<&'a Attributes, Refusal> {
+    let attributes = entry.image().map_err(Clone::clone)?;
+    decide::verdict(attributes, job.wanted.plane)?;
+    Ok(attributes)
+}
+
 /// Whether a file's name says whose it is. Nobody knows in which character set a name is that is not UTF-8 (old systems and
 /// archives make such names): it may be anyone's.
 fn is_named_for_patient(path: &str, Attributes { patient_name, patient_id, .. }: &Attributes) -> bool {
     let file_name = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8();
     file_name.ok().is_none_or(|name| identity::is_in_file_name(&name, patient_name, patient_id))
-}
-
-fn unreadable(why: impl Into<String>) -> Refusal {
-    Refusal::new(Reason::Unreadable, why)
 }
 
 /// Says how many files were refused for which reason.
@@ -162,5 +165,51 @@ fn publish_kept(files: &[FileVerdict], job: &FilterJob, effects: &mut Effects) {
     slices.dedup();
     for slices in slices.chunks(SLICES_PER_JOB) {
         effects.publish(&PreprocessJob::Slices { slices: slices.to_vec(), model: model.clone() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use modiolus_dicom::header::read_header;
+    use modiolus_dicom::write::{CtImage, Syntax};
+    use modiolus_pipeline::job::Wanted;
+    use modiolus_pipeline::{ErrorClass, Object, Plane};
+
+    use super::*;
+
+    /// A job of one coronal file, and what is there of it.
+    fn job(fetched: Fetched) -> (FilterJob, Objects) {
+        let image = CtImage { orientation: Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]), ..CtImage::default() };
+        let file = image.to_bytes(Syntax::ExplicitLittle);
+        let header = read_header(&file, file.len() as u64);
+        let entries = vec![IndexEntry::of("DOE^JANE/I1".into(), file.len() as u64, header).unwrap()];
+        let wanted = Wanted { plane: Plane::CORONAL, model: None };
+        let job = FilterJob { index: "ingest-0".parse().unwrap(), files: vec![0], wanted };
+        let mut objects = Objects::default();
+        let index = serde_json::to_vec(&Index { entries }).unwrap();
+        objects.insert(ObjectKey::Index(job.index.clone()), Fetched::Found(Object::whole(index)));
+        objects.insert(ObjectKey::Scan("DOE^JANE/I1".into()), fetched);
+        (job, objects)
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_no_bad_file_but_a_job_that_cannot_be_done() {
+        let stage = FilterStage::new(&Secret::new([7; 32]));
+        let (job, objects) = self::job(Fetched::Missing);
+        assert_eq!(stage.needs(&job, &objects), [Read::whole(ObjectKey::Scan("DOE^JANE/I1".into()))]);
+        let error = stage.run(&job, &objects, &Progress::default()).unwrap_err();
+        assert_eq!((error.class, error.code), (ErrorClass::Permanent, "object-missing"));
+        let key = ObjectKey::Scan("DOE^JANE/I1".into()).to_string();
+        assert!(error.message.contains(&key) && !error.message.contains("DOE"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_refused() {
+        let stage = FilterStage::new(&Secret::new([7; 32]));
+        let (job, objects) = self::job(Fetched::Denied("no permission".into()));
+        let effects = stage.run(&job, &objects, &Progress::default()).unwrap();
+        let verdicts: Verdicts = serde_json::from_slice(&effects.put[0].1).unwrap();
+        let Verdict::Refused(refusal) = &verdicts.files[0].verdict else { panic!("it was kept") };
+        assert_eq!((refusal.reason, refusal.detail.as_str()), (Reason::Unreadable, "no permission"));
     }
 }

@@ -35,10 +35,6 @@ impl InferStage {
             Some((version, predictor)) if *version == job.model => predictor.clone(),
             _ => {
                 let bytes = objects.require(&ObjectKey::Model(job.model.clone()))?;
-                if ModelVersion::of_file(bytes) != job.model {
-                    let text = format!("the file of model {} is not the one that was stored", job.model);
-                    return Err(StageError::permanent("digest-mismatch", text));
-                }
                 Arc::new(Predictor::new(ModelFile::decode(bytes)?, self.device))
             }
         };
@@ -176,7 +172,7 @@ fn picture(key: &ObjectKey, objects: &Objects) -> Result<Image8, StageError> {
 mod tests {
     use modiolus_dicom::write::{CtImage, Syntax};
     use modiolus_imaging::{Frame, Grid};
-    use modiolus_pipeline::{Digest, Fetched, Object, PatientKey, Plan, plan};
+    use modiolus_pipeline::{Digest, ErrorClass, Fetched, Object, PatientKey, Plan, plan};
     use modiolus_segmentation::{Network, Origin};
 
     use super::*;
@@ -231,14 +227,27 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_the_model_is_refused() {
+    fn an_object_that_is_gone_is_named() {
+        let (job, _) = job(&model());
+        let Keys { instance, image, prepared, frame, .. } = Keys::of(&job, &job.slices[1]);
+        for gone in [ObjectKey::Model(job.model.clone()), instance, image, prepared, frame] {
+            let (job, mut objects) = self::job(&model());
+            objects.insert(gone.clone(), Fetched::Missing);
+            let error = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap_err();
+            assert_eq!((error.class, error.code), (ErrorClass::Permanent, "object-missing"));
+            assert!(error.message.contains(&gone.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_model_and_a_model_of_another_plan_are_refused() {
         let (job, mut objects) = job(&model());
         objects.insert(
             ObjectKey::Model(job.model.clone()),
             Fetched::Found(Object::whole(&b"\xff\xd8\xff\xe0"[..])),
         );
         let error = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap_err();
-        assert_eq!(error.code, "digest-mismatch");
+        assert_eq!(error.code, "model-unusable");
         let job = InferJob { plan: modiolus_pipeline::PlanId::derived(&Digest::of("x")), ..job };
         objects.insert(ObjectKey::Model(job.model.clone()), Fetched::Found(Object::whole(model())));
         let error = InferStage::new(Device::CPU).run(&job, &objects, &Progress::default()).unwrap_err();

@@ -65,7 +65,7 @@ impl Stage for IngestStage {
 
     fn run(&self, job: &IngestJob, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
         let listing: Arc<Listing> = objects.decoded(&ObjectKey::Listing(job.listing))?;
-        let entries: Vec<IndexEntry> = listing.files.iter().map(|file| entry(file, objects)).collect();
+        let entries = listing.files.iter().map(|file| entry(file, objects)).collect::<Result<Vec<_>, _>>()?;
         progress.tell(ProgressEvent::Units { done: entries.len() as u64 });
         let mut effects = Effects::default();
         for files in parts(&entries, job) {
@@ -95,19 +95,17 @@ fn next_read(key: &ObjectKey, have: &Objects) -> Option<Read> {
     }
 }
 
-/// The row of one file.
-fn entry(file: &ListedFile, objects: &Objects) -> IndexEntry {
+/// The row of one file. A file that is gone since it was listed says nothing of itself: the job can't be done until it is back.
+fn entry(file: &ListedFile, objects: &Objects) -> Result<IndexEntry, StageError> {
     let ListedFile { path, length, unreadable, .. } = file.clone();
-    let refused =
-        |path, why: String| IndexEntry::refused(path, length, Refusal::new(Reason::Unreadable, why));
-    if let Some(why) = unreadable {
-        return refused(path, why);
-    }
     let key = ObjectKey::Scan(path.clone());
-    match objects.get(&key) {
-        Some(Fetched::Found(object)) => described(path, object),
-        Some(Fetched::Denied(why)) => refused(path, why.clone()),
-        Some(Fetched::Missing) | None => refused(path, "it vanished after it was listed".to_owned()),
+    let denied = match objects.get(&key) {
+        Some(Fetched::Denied(why)) => Some(why.clone()),
+        _ => None,
+    };
+    match unreadable.or(denied) {
+        Some(why) => Ok(IndexEntry::refused(path, length, Refusal::new(Reason::Unreadable, why))),
+        None => Ok(described(path, objects.require_object(&key)?)),
     }
 }
 
@@ -146,7 +144,7 @@ fn parts(entries: &[IndexEntry], job: &IngestJob) -> Vec<Vec<u32>> {
 mod tests {
     use modiolus_dicom::write::{CtImage, Syntax};
     use modiolus_pipeline::stage::MAX_ROUNDS;
-    use modiolus_pipeline::{Digest, Plane, job::Wanted};
+    use modiolus_pipeline::{Digest, ErrorClass, Plane, job::Wanted};
 
     use super::*;
 
@@ -174,6 +172,24 @@ mod tests {
         let listing = Listing { files: (0..files).map(file).collect() };
         let wanted = Wanted { plane: Plane::CORONAL, model: None };
         (IngestJob { listing: Digest::of("x"), wanted }, listing)
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_no_bad_file_but_a_job_that_cannot_be_done() {
+        let (job, mut listing) = listing(2);
+        listing.files[0].unreadable = Some("no permission".into());
+        let mut objects = Objects::default();
+        let json = serde_json::to_vec(&listing).unwrap();
+        objects.insert(ObjectKey::Listing(job.listing), Fetched::Found(Object::whole(json)));
+        let gone = ObjectKey::Scan("I1".into());
+        objects.insert(gone.clone(), Fetched::Missing);
+        let error = IngestStage.run(&job, &objects, &Progress::default()).unwrap_err();
+        assert_eq!((error.class, error.code), (ErrorClass::Permanent, "object-missing"));
+        assert!(error.message.contains(&gone.to_string()), "{error}");
+        objects.insert(gone, Fetched::Denied("no permission".into()));
+        let effects = IngestStage.run(&job, &objects, &Progress::default()).unwrap();
+        let index: Index = serde_json::from_slice(&effects.put[0].1).unwrap();
+        assert!(index.entries.iter().all(|entry| entry.refusal.is_some()), "{index:?}");
     }
 
     #[test]

@@ -92,3 +92,34 @@ fn picture(slice: &SliceRef, objects: &Objects) -> Result<(Image8, Option<Spacin
     let spacing = instance.attributes.pixel_spacing;
     Ok((instance.picture().map_err(broken)?, spacing))
 }
+
+#[cfg(test)]
+mod tests {
+    use modiolus_pipeline::{Digest, ErrorClass, Fetched, Object};
+
+    use super::*;
+
+    #[track_caller]
+    fn names(gone: &ObjectKey, job: &PreprocessJob, mut objects: Objects) {
+        objects.insert(gone.clone(), Fetched::Missing);
+        let error = PreprocessStage.run(job, &objects, &Progress::default()).unwrap_err();
+        assert_eq!((error.class, error.code), (ErrorClass::Permanent, "object-missing"));
+        assert!(error.message.contains(&gone.to_string()), "{error}");
+    }
+
+    #[test]
+    fn an_object_that_is_gone_is_named() {
+        let slice = SliceRef { patient: "P-1".parse().unwrap(), slice: "s-1".parse().unwrap() };
+        let drawn = PreprocessJob::Annotation { slice: slice.clone(), annotation: Digest::of("drawn") };
+        names(&image_key(&slice), &drawn, Objects::default());
+        let (model, instance) = ("m-1".parse::<ModelVersion>().unwrap(), instance_key(&slice));
+        let slices = PreprocessJob::Slices { slices: vec![slice], model: model.clone() };
+        let plan = ObjectKey::ModelPlan(model);
+        names(&plan, &slices, Objects::default());
+        let (mut there, mut objects) = (Effects::default(), Objects::default());
+        there.put_json(plan, &Plan::default());
+        let put = there.put.into_iter();
+        put.for_each(|(key, bytes)| objects.insert(key, Fetched::Found(Object::whole(bytes))));
+        names(&instance, &slices, objects);
+    }
+}
