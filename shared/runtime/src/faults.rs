@@ -1,5 +1,5 @@
-//! Seeded faults in the store and the broker: lost connections, duplicates, delays, errors, and a crash between any two
-//! steps. The same seed gives the same faults as long as everything runs on one thread.
+//! Seeded faults in the store and the broker: lost connections, duplicates, delays, errors, a full disk, and between any two
+//! steps a crash or an order to stop. The same seed gives the same faults as long as everything runs on one thread.
 //!
 //! A crash leaves everything that the process had begun where it is: each of its calls waits for ever, until whoever
 //! simulates the process drops it. What it held unsettled comes again, as after a kill.
@@ -17,6 +17,7 @@ use modiolus_pipeline::{Bucket, Fetched, ObjectKey, Read, StageName};
 use modiolus_store::{ObjectStore, Puts, StoreError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How likely each fault is at each step, 0 to 1.
@@ -24,10 +25,14 @@ use tokio_util::sync::CancellationToken;
 pub struct Rates {
     /// The process dies here.
     pub crash: f64,
+    /// The process is told to stop.
+    pub stop: f64,
     /// The subscription is lost.
     pub lost: f64,
     /// The step fails, before or after it took effect.
     pub error: f64,
+    /// From this write on, the store's disk is full, for some minutes.
+    pub full: f64,
     /// A letter is published twice.
     pub duplicate: f64,
     /// The step waits for up to a minute.
@@ -37,11 +42,17 @@ pub struct Rates {
 /// How many faults there are at most, so that a simulation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Budget {
-    /// Crashes and lost subscriptions.
+    /// Crashes, orders to stop and lost subscriptions.
     pub crashes: u32,
-    /// Errors.
+    /// Errors. A full disk counts as [`FULL_AS_ERRORS`].
     pub errors: u32,
 }
+
+/// The longest that a disk is full.
+const LONGEST_FULL: Duration = Duration::from_secs(5 * 60);
+
+/// As often as a job is tried while a disk is full, at most: the next attempt comes after a longer delay.
+pub const FULL_AS_ERRORS: u32 = 3;
 
 /// The faults of one simulation.
 pub struct Faults {
@@ -52,18 +63,19 @@ pub struct Faults {
 struct Chance {
     random: ChaCha8Rng,
     budget: Budget,
+    full_until: Option<Instant>,
 }
 
 impl Faults {
     /// The faults of a seed.
     pub fn new(seed: u64, rates: Rates, budget: Budget) -> Arc<Self> {
-        let chance = Chance { random: ChaCha8Rng::seed_from_u64(seed), budget };
+        let chance = Chance { random: ChaCha8Rng::seed_from_u64(seed), budget, full_until: None };
         Arc::new(Self { rates, chance: Mutex::new(chance) })
     }
 
     /// A process that meets them, until it crashes.
     pub fn process(self: &Arc<Self>) -> Process {
-        Process { faults: self.clone(), crashed: CancellationToken::new() }
+        Process { faults: self.clone(), crashed: CancellationToken::new(), stop: CancellationToken::new() }
     }
 
     /// How many faults there may still be.
@@ -84,6 +96,19 @@ impl Chance {
     fn fails(&mut self, rate: f64) -> bool {
         spend(self.random.random_bool(rate), &mut self.budget.errors)
     }
+
+    fn is_full(&mut self, rate: f64) -> bool {
+        let now = Instant::now();
+        if self.full_until.is_some_and(|until| now < until) {
+            return true;
+        }
+        let happens = self.random.random_bool(rate) && self.budget.errors >= FULL_AS_ERRORS;
+        if happens {
+            self.budget.errors -= FULL_AS_ERRORS;
+            self.full_until = Some(now + LONGEST_FULL.mul_f64(self.random.random()));
+        }
+        happens
+    }
 }
 
 fn spend(wanted: bool, budget: &mut u32) -> bool {
@@ -92,11 +117,12 @@ fn spend(wanted: bool, budget: &mut u32) -> bool {
     happens
 }
 
-/// A simulated process: its store and its broker fail, and at some step it dies.
+/// A simulated process: its store and its broker fail, and at some step it is told to stop, or dies.
 #[derive(Clone)]
 pub struct Process {
     faults: Arc<Faults>,
     crashed: CancellationToken,
+    stop: CancellationToken,
 }
 
 /// The step failed.
@@ -118,6 +144,11 @@ impl Process {
     /// Returns when the process has died: drop all that it did, and start another.
     pub async fn crashed(&self) {
         self.crashed.cancelled().await;
+    }
+
+    /// Cancelled when the process is told to stop.
+    pub fn told_to_stop(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Dies at its next step.
@@ -147,6 +178,9 @@ impl Process {
         if self.crashed.is_cancelled() || self.faults.roll(|rates, chance| chance.crashes(rates.crash)) {
             self.crashed.cancel();
             pending::<()>().await;
+        }
+        if !self.stop.is_cancelled() && self.faults.roll(|rates, chance| chance.crashes(rates.stop)) {
+            self.stop.cancel();
         }
         // Lets others go first now and then, as on a machine with several threads.
         if self.faults.roll(|_, chance| chance.random.random_bool(0.3)) {
@@ -181,6 +215,9 @@ impl ObjectStore for FaultyStore {
     async fn put_in_order(&self, steps: Vec<Puts>) -> Result<(), StoreError> {
         for (key, bytes) in steps.into_iter().flatten() {
             self.process.risky_step().await?;
+            if self.process.faults.roll(|rates, chance| chance.is_full(rates.full)) {
+                return Err(StoreError::Full { what: key.to_string() });
+            }
             self.inner.put(key, bytes).await?;
             self.process.risky_step().await?;
         }

@@ -15,6 +15,8 @@ use super::*;
 struct Counting {
     inner: MemoryStore,
     reads: AtomicUsize,
+    /// What another process writes just before it is forgotten that a run was cancelled.
+    meanwhile: Mutex<Option<(ObjectKey, Bytes)>>,
 }
 
 #[async_trait]
@@ -37,6 +39,10 @@ impl ObjectStore for Counting {
         self.inner.verify(outputs).await
     }
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let forgets = matches!(key, ObjectKey::RunCancelled(_));
+        if let Some((key, bytes)) = forgets.then(|| lock(&self.meanwhile).take()).flatten() {
+            self.inner.put(key, bytes).await?;
+        }
         self.inner.delete(key).await
     }
 }
@@ -347,4 +353,17 @@ fn what_is_reachable_is_what_the_vocabulary_waits_for() {
         assert_eq!((missing.is_empty(), join::is_complete(&start, &markers)), (complete, complete));
         markers.insert(id("c"), marker(&["a"]));
     }
+}
+
+#[tokio::test]
+async fn an_end_that_was_written_over_by_one_who_saw_the_run_cancelled_is_said_again() {
+    let scene = Scene::new(1).await;
+    scene.mark_all().await;
+    scene.put(ObjectKey::RunCancelled(scene.run.clone()), &()).await;
+    let cancelled = RunOutcome { failed: vec![FailedJob::cancelled(0, leaf(0, 0))] };
+    let end = (ObjectKey::RunDone(scene.run.clone()), serde_json::to_vec(&cancelled).unwrap().into());
+    *lock(&scene.store.meanwhile) = Some(end);
+    scene.end(&scene.joins(), 0, leaf(0, 0), done(vec![])).await;
+    assert!(lock(&scene.store.meanwhile).is_none(), "nobody wrote over it");
+    assert_eq!(scene.joins().outcome(&scene.run).await, Ok(Some(RunOutcome::default())));
 }

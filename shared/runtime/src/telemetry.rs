@@ -235,6 +235,8 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
+    use modiolus_pipeline::job::train::EpochMetrics;
+
     use super::*;
 
     #[test]
@@ -251,6 +253,9 @@ mod tests {
         telemetry.error(stage, "store-unavailable");
         telemetry.answered(404, Duration::from_secs(3));
         telemetry.progress(stage, &ProgressEvent::Units { done: 7 });
+        let (loss, judged_loss, iou, dice) = (0.5, 0.5, 0.5, 0.5);
+        let epoch = EpochMetrics { epoch: 9, epochs: 9, loss, judged_loss, iou, dice, held_out: true };
+        telemetry.progress(StageName::Train, &ProgressEvent::Epoch(epoch));
         telemetry.progress(stage, &ProgressEvent::Refused { reason: Reason::OtherPlane, files: 3 });
         let text = telemetry.text();
         for line in [
@@ -263,6 +268,7 @@ mod tests {
             "modiolus_job_duration_seconds_count{stage=\"filter\"} 1",
             "modiolus_job_attempts_sum{stage=\"filter\"} 2",
             "modiolus_units_total{stage=\"filter\"} 7",
+            "modiolus_training_epochs_total 1",
             "modiolus_refused_files_total{reason=\"other-plane\"} 3",
             "modiolus_requests_total{status=\"4xx\"} 1",
             "modiolus_request_duration_seconds_sum 3",

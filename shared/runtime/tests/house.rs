@@ -90,6 +90,18 @@ async fn jobs_that_fail_are_in_the_outcome_and_stop_nothing() {
     assert_eq!(again, Ok(outcome));
 }
 
+#[tokio::test]
+async fn an_object_that_its_digest_does_not_name_fails_the_job_by_name() {
+    let store = Arc::new(MemoryStore::new());
+    let toy = ToyRun::new("r-damaged", &[vec![GOOD], vec![GOOD]], &*store).await;
+    let sample = ObjectKey::Sample(toy.first[1].job::<Split>().unwrap().input);
+    store.put(sample.clone(), "r-damaged 7".into()).await.unwrap();
+    let outcome = house(store).run(&toy.run, &toy.manifest, toy.first, |_| ()).await.unwrap();
+    let [failed] = outcome.failed.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!((failed.chunk, failed.code.as_str()), (1, "digest-mismatch"));
+    assert!(failed.message.contains(&sample.to_string()), "{}", failed.message);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_panics_is_tried_again_and_then_given_up() {
     let store = Arc::new(MemoryStore::new());

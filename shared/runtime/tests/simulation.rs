@@ -10,18 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use modiolus_broker::{Broker, BrokerError, Consumer, InProcess, Letter};
 use modiolus_pipeline::topology::Queue;
 use modiolus_pipeline::{Bucket, Envelope, Message, ObjectKey, Scope, StageError, StageName};
-use modiolus_runtime::faults::{Budget, Faults, Process, Rates};
-use modiolus_runtime::{
-    AnyStage, CancellationToken, Joins, Notice, RunOutcome, Worker, WorkerOptions, deaths,
-};
+use modiolus_runtime::faults::{Budget, FULL_AS_ERRORS, Faults, Process, Rates};
+use modiolus_runtime::{AnyStage, Joins, Notice, RunOutcome, Worker, WorkerOptions, deaths};
 use modiolus_store::{MemoryStore, ObjectStore};
 use tokio::task::JoinSet;
 use toy::{Fate, LastStage, PartStage, SplitStage, ToyRun};
 
 type Snapshot = BTreeMap<(Bucket, String), Bytes>;
+
+/// Stage, job or body, and code of what lies with the dead.
+type Dead = BTreeSet<(StageName, String, String)>;
 
 /// Longer than any chain of delays, retries and restarts of one simulation.
 const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -66,7 +68,10 @@ impl World {
             let joins = Joins::new(process.store(self.store.clone()), broker.clone());
             tokio::select! {
                 () = process.crashed() => {}
-                acted = act(broker, joins) => if acted.is_ok() { return },
+                acted = act(broker, joins) => match acted {
+                    Ok(()) => return,
+                    Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                },
             }
         }
     }
@@ -89,7 +94,46 @@ impl World {
         self.insist(faults, submit).await;
     }
 
-    /// Starts the workers of one process; they stop when the set is dropped.
+    /// Puts into every queue what no worker can do, under names that no job of the run has.
+    async fn poison(&self) {
+        let here = Scope { run: self.toy.run.clone(), chunk: 0 };
+        let elsewhere = Scope { run: "r-elsewhere".parse().unwrap(), chunk: 0 };
+        for stage in [StageName::Ingest, StageName::Filter, StageName::Preprocess] {
+            let message = |name: &str, stage, schema| {
+                let id = format!("{stage}-{name}").parse().unwrap();
+                Message { id, stage, schema, body: serde_json::json!({}) }
+            };
+            let newer = serde_json::json!({ "scope": here, "message": { "id": format!("{stage}-newer") }, "more": 1 });
+            let letters = [
+                "no message".into(),
+                newer.to_string().into_bytes(),
+                Envelope::new(here.clone(), message("undecodable", stage, 1)).encode(),
+                Envelope::new(here.clone(), message("schema", stage, 4711)).encode(),
+                Envelope::new(here.clone(), message(&format!("to-{stage}"), StageName::Infer, 1)).encode(),
+                Envelope::new(elsewhere.clone(), message("foreign", stage, 1)).encode(),
+            ];
+            for letter in letters {
+                self.broker.publish(Queue::Work(stage), Letter::new(letter)).await.unwrap();
+            }
+        }
+    }
+
+    /// Which letters were given up, of each stage, and why; however often.
+    async fn dead(&self) -> Dead {
+        let mut dead = BTreeSet::new();
+        for stage in StageName::ALL {
+            let mut queue = self.broker.consume(Queue::Dead(stage), usize::MAX).await.unwrap();
+            while let Some(Some(delivery)) = queue.next().now_or_never() {
+                let Letter { body, headers } = &delivery.letter;
+                let job = Envelope::address(body).map(|(_, job)| job.to_string());
+                let name = job.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+                dead.insert((stage, name, headers["code"].clone()));
+            }
+        }
+        dead
+    }
+
+    /// Starts the workers of one process; they stop when it is told to, or when the set is dropped.
     fn start(&self, process: &Process) -> JoinSet<()> {
         let (store, broker) =
             (process.store(self.store.clone()), process.broker(Arc::new(self.broker.clone())));
@@ -98,7 +142,7 @@ impl World {
         let mut tasks = JoinSet::new();
         for stage in stages {
             let options = WorkerOptions { slots: 2, inline: true, ..WorkerOptions::default() };
-            let stop = CancellationToken::new();
+            let stop = process.told_to_stop();
             tasks.spawn(deaths::mark(
                 stage.name(),
                 store.clone(),
@@ -118,10 +162,12 @@ impl World {
         let mut processes = JoinSet::new();
         let launch = |processes: &mut JoinSet<()>| {
             let process = faults.process();
-            let tasks = self.start(&process);
+            let mut tasks = self.start(&process);
             processes.spawn(async move {
-                process.crashed().await;
-                drop(tasks);
+                tokio::select! {
+                    () = process.crashed() => {}
+                    () = async { while tasks.join_next().await.is_some() {} } => {}
+                }
             });
         };
         (0..count).for_each(|_| launch(&mut processes));
@@ -192,16 +238,30 @@ fn chunks(fates: &[Fate]) -> Vec<Vec<Fate>> {
     vec![fates.to_vec(), vec![], vec![Fate::Succeeds; 5], vec![fates[0]]]
 }
 
-fn undisturbed(chunks: &[Vec<Fate>]) -> (RunOutcome, Snapshot) {
+/// A run beside poison, with so many processes that meet these faults: how it ends, and what it leaves in the store and among
+/// the dead.
+fn disturbed(chunks: &[Vec<Fate>], faults: &Arc<Faults>, processes: usize) -> (RunOutcome, Snapshot, Dead) {
     simulate(|| async {
         let world = World::new(chunks).await;
-        let faults = Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 });
-        let outcome = world.live(&faults, 1, World::assert_complete).await;
-        (outcome, world.store.snapshot())
+        world.poison().await;
+        let outcome = world.live(faults, processes, World::assert_complete).await;
+        (outcome, world.store.snapshot(), world.dead().await)
     })
 }
 
-const ROUGH: Rates = Rates { crash: 0.02, lost: 0.05, error: 0.02, duplicate: 0.2, delay: 0.1 };
+fn undisturbed(chunks: &[Vec<Fate>]) -> (RunOutcome, Snapshot, Dead) {
+    disturbed(chunks, &Faults::new(0, Rates::default(), Budget { crashes: 0, errors: 0 }), 1)
+}
+
+#[track_caller]
+fn assert_same(found: &(RunOutcome, Snapshot, Dead), expected: &(RunOutcome, Snapshot, Dead), seed: u64) {
+    assert_eq!(found.0, expected.0, "MODIOLUS_SEED={seed}");
+    assert_eq!(found.2, expected.2, "MODIOLUS_SEED={seed}: among the dead");
+    assert!(found.1 == expected.1, "MODIOLUS_SEED={seed}: the store differs");
+}
+
+const ROUGH: Rates =
+    Rates { crash: 0.02, stop: 0.01, lost: 0.05, error: 0.02, full: 0.005, duplicate: 0.2, delay: 0.1 };
 
 #[test]
 fn whatever_breaks_in_between_a_run_ends_with_the_same_bytes() {
@@ -212,16 +272,39 @@ fn whatever_breaks_in_between_a_run_ends_with_the_same_bytes() {
     for seed in seeds(200) {
         // Fewer errors than a job has attempts, so that none is given up for them.
         let faults = Faults::new(seed, ROUGH, Budget { crashes: 12, errors: 3 });
-        let found = simulate(|| async {
-            let world = World::new(&chunks).await;
-            let outcome = world.live(&faults, 2, World::assert_complete).await;
-            (outcome, world.store.snapshot())
-        });
-        assert_eq!(found.0, expected.0, "MODIOLUS_SEED={seed}");
-        assert!(found.1 == expected.1, "MODIOLUS_SEED={seed}: the store differs");
+        assert_same(&disturbed(&chunks, &faults, 2), &expected, seed);
         crashes += 12 - faults.left().crashes;
     }
     assert!(crashes > 0, "nothing was simulated");
+}
+
+#[test]
+fn processes_that_are_told_to_stop_again_and_again_cost_a_job_nothing() {
+    let chunks = chunks(&[Fate::Succeeds, Fate::Fails, Fate::Succeeds, Fate::Succeeds]);
+    let expected = undisturbed(&chunks);
+    let rates = Rates { stop: 0.2, delay: 0.3, ..Rates::default() };
+    let mut stops = 0;
+    for seed in seeds(100) {
+        // Many more than a job may come back unsettled.
+        let faults = Faults::new(seed, rates, Budget { crashes: 100, errors: 0 });
+        assert_same(&disturbed(&chunks, &faults, 2), &expected, seed);
+        stops += 100 - faults.left().crashes;
+    }
+    assert!(stops > 0, "nothing was simulated");
+}
+
+#[test]
+fn a_disk_that_is_full_for_some_minutes_costs_no_job() {
+    let chunks = chunks(&[Fate::Succeeds, Fate::Fails, Fate::Succeeds, Fate::Succeeds]);
+    let expected = undisturbed(&chunks);
+    let rates = Rates { full: 0.02, delay: 0.05, ..Rates::default() };
+    let mut times = 0;
+    for seed in seeds(100) {
+        let faults = Faults::new(seed, rates, Budget { crashes: 0, errors: FULL_AS_ERRORS });
+        assert_same(&disturbed(&chunks, &faults, 2), &expected, seed);
+        times += (FULL_AS_ERRORS - faults.left().errors) / FULL_AS_ERRORS;
+    }
+    assert!(times > 0, "nothing was simulated");
 }
 
 #[test]
@@ -259,6 +342,7 @@ fn a_run_that_is_cancelled_ends_and_when_it_is_submitted_again_nothing_is_missin
         let faults = Faults::new(seed, ROUGH, Budget { crashes: 12, errors: 3 });
         let found = simulate(|| async {
             let world = World::new(&chunks).await;
+            world.poison().await;
             let operator = async {
                 tokio::time::sleep(Duration::from_millis(seed * 7_919 % 120_000)).await;
                 world.cancel(&faults).await;
@@ -266,7 +350,11 @@ fn a_run_that_is_cancelled_ends_and_when_it_is_submitted_again_nothing_is_missin
             tokio::join!(world.live(&faults, 2, |_| ()), operator);
             let joins = Joins::new(world.store.clone(), Arc::new(world.broker.clone()));
             // What was in hand may have been the last.
-            let mut outcome = joins.outcome(&world.toy.run).await.unwrap().expect("it has ended");
+            let mut outcome = joins
+                .outcome(&world.toy.run)
+                .await
+                .unwrap()
+                .unwrap_or_else(|| panic!("MODIOLUS_SEED={seed}: it has not ended"));
             if outcome.is_cancelled() {
                 cancelled += 1;
                 world.is_submitted_again.set(true);
@@ -275,10 +363,9 @@ fn a_run_that_is_cancelled_ends_and_when_it_is_submitted_again_nothing_is_missin
             }
             // What the operator left open when he died, a worker closes.
             joins.sweep_unfinished().await.unwrap();
-            (outcome, world.store.snapshot())
+            (outcome, world.store.snapshot(), world.dead().await)
         });
-        assert_eq!(found.0, expected.0, "MODIOLUS_SEED={seed}");
-        assert!(found.1 == expected.1, "MODIOLUS_SEED={seed}: the store differs");
+        assert_same(&found, &expected, seed);
     }
     assert!(cancelled > 0, "no cancel came in time");
 }

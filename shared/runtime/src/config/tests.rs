@@ -43,6 +43,9 @@ fn a_mistake_is_refused_by_name() {
         ("[http]\nlisten = \"here\"\n", "http.listen"),
         ("[store]\nfolder = \"/a\"\nendpoint = \"http://a\"\n", "store.folder"),
         ("[broker]\npassword = \"s3cret\"\npassword_file = \"/a\"\n", "broker.password_file"),
+        ("[store]\naccess_key = \"s3cret\"\naccess_key_file = \"/a\"\n", "store.access_key_file"),
+        ("[store]\nsecret_key = \"s3cret\"\nsecret_key_file = \"/a\"\n", "store.secret_key_file"),
+        ("[pseudonyms]\nkey = \"s3cret\"\nkey_file = \"/a\"\n", "pseudonyms.key_file"),
         ("[broker]\npassword = \"s3cret\n", "line 2"),
     ];
     for (file, wanted) in cases {

@@ -112,9 +112,16 @@ impl Joins {
         run: &RunId,
         outcome: &RunOutcome,
     ) -> Result<(), StoreError> {
-        match outcome.is_cancelled() {
-            true => Ok(()),
-            false => self.store.delete(&ObjectKey::RunCancelled(run.clone())).await,
+        if outcome.is_cancelled() {
+            return Ok(());
+        }
+        self.store.delete(&ObjectKey::RunCancelled(run.clone())).await?;
+        // Who looked before the last job ended may have written over the end since, and left it at that as the run was cancelled
+        // still. From now on, whoever does so sees that it isn't.
+        let key = ObjectKey::RunDone(run.clone());
+        match self.read::<RunOutcome>(key.clone()).await? {
+            Some(said) if said.is_cancelled() => self.write(key, outcome).await,
+            _ => Ok(()),
         }
     }
 

@@ -89,7 +89,10 @@ impl Stage for PartStage {
         vec![Read::whole(ObjectKey::Sample(job.input))]
     }
 
-    fn run(&self, job: &Part, objects: &Objects, _: &Progress) -> Result<Effects, StageError> {
+    fn run(&self, job: &Part, objects: &Objects, progress: &Progress) -> Result<Effects, StageError> {
+        if progress.is_stopping() {
+            return Err(StageError::interrupted());
+        }
         objects.require(&ObjectKey::Sample(job.input))?;
         match job.fate {
             Fate::Succeeds => {}
