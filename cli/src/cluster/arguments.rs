@@ -93,7 +93,7 @@ pub(crate) struct Watch {
     /// The run, or a training
     #[arg(value_name = "RUN")]
     pub(crate) run: RunId,
-    /// Print what happens as JSON, one line each
+    /// Print what happens as JSON, one line each; the last says how the run ended
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -151,7 +151,8 @@ pub(crate) enum AnnotationsAction {
 #[command(after_help = "Example: modiolus annotations import masks --run july --wait\n\n\
     PATIENT and STEM are those of the run's output. A PNG has the slice's size: 0 is background, anything else electrode. Of a\n\
     labelme file, the shapes labelled electrode are taken. A mask without electrode says that there is no array.\n\n\
-    A labelme file, and masks.csv beside PNGs, say what they went out as: where somebody has drawn since, it is refused.")]
+    A labelme file, and masks.csv beside PNGs, say what they went out as: where somebody has drawn since, it is refused.\n\n\
+    modiolus-console looks for new masks and starts the training: without it, `modiolus retrain` does.")]
 pub(crate) struct Import {
     /// Annotations: PATIENT_STEM.json or .png, or PATIENT/STEM.json or .png (labelme or mask)
     #[arg(value_name = "DIR")]

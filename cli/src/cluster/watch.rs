@@ -9,7 +9,9 @@ use modiolus_pipeline::job::ingest::Submission;
 use modiolus_pipeline::job::train::EpochMetrics;
 use modiolus_pipeline::join::RunManifest;
 use modiolus_pipeline::key::chunks_done_prefix;
-use modiolus_pipeline::{Bucket, JobId, ObjectKey, Outcome, ProgressEvent, RunId, StageName, TrainingId};
+use modiolus_pipeline::{
+    Bucket, Fetched, JobId, Marker, ObjectKey, Outcome, ProgressEvent, Read, RunId, StageName, TrainingId,
+};
 use modiolus_runtime::{Event, Notice};
 use modiolus_store::ObjectStore;
 
@@ -33,20 +35,25 @@ pub(crate) async fn watch(options: &Watch) -> Result<()> {
     let listener = Listener::new(&cluster.broker).await;
     let mut view = View::new(&manifest, submission, run.as_str());
     if !options.json {
-        view.catch_up(&*cluster.store, options).await?;
+        view.catch_up(&*cluster.store, run).await?;
         say_epochs_so_far(&*cluster.store, run).await?;
     }
     let joins = joins(&cluster);
     let mut printed = Ok(());
     let outcome = listener
-        .until_done(&joins, run, |notice| match options.json {
-            true if printed.is_ok() => printed = output::json_line(notice),
-            true => {}
-            false => view.follow(notice),
+        .until_done(&joins, run, |notice| match (options.json, notice) {
+            (false, _) => view.follow(notice),
+            // It may be told more than once, or never: the last line says it.
+            (true, Notice::RunDone { .. }) => {}
+            (true, _) if printed.is_ok() => printed = output::json_line(notice),
+            (true, _) => {}
         })
         .await?;
     printed?;
     view.finish();
+    if options.json {
+        output::json_line(&Notice::RunDone { run: run.clone(), outcome: outcome.clone() })?;
+    }
     if !outcome.is_cancelled() {
         terminal::say(&format!("{run} is done."));
     }
@@ -84,7 +91,8 @@ struct Folder {
     name: String,
     chunks: HashSet<u32>,
     all_chunks: u64,
-    ended: HashSet<(u32, JobId)>,
+    /// Each with whether it was given up: replayed, it may end otherwise.
+    ended: HashMap<(u32, JobId), bool>,
     by_stage: BTreeMap<StageName, usize>,
     given_up: usize,
     bar: Option<Bar>,
@@ -108,13 +116,21 @@ impl View {
     }
 
     /// What has happened before anybody watched.
-    async fn catch_up(&mut self, store: &dyn ObjectStore, options: &Watch) -> Result<()> {
-        for (chunk, stage, job) in ended_jobs(store, &options.run).await? {
-            if let Some(folder) = self.folder(chunk) {
-                folder.ended(chunk, stage, job);
+    async fn catch_up(&mut self, store: &dyn ObjectStore, run: &RunId) -> Result<()> {
+        let jobs = ended_jobs(store, run).await?;
+        let marker =
+            |(chunk, _, job): &_| Read::whole(ObjectKey::Marker(run.clone(), *chunk, JobId::clone(job)));
+        let markers: Vec<Read> = jobs.iter().map(marker).collect();
+        for ((chunk, stage, job), fetched) in jobs.into_iter().zip(store.get_many(&markers).await) {
+            // One that is gone or torn is written again when its job ends again.
+            if let Fetched::Found(object) = fetched?
+                && let Ok(Marker { outcome, .. }) = serde_json::from_slice(&object.bytes)
+                && let Some(folder) = self.folder(chunk)
+            {
+                folder.ended(chunk, stage, job, &outcome);
             }
         }
-        let done = store.list(Bucket::Runs, &chunks_done_prefix(&options.run)).await?;
+        let done = store.list(Bucket::Runs, &chunks_done_prefix(run)).await?;
         for chunk in done.iter().filter_map(|path| path.rsplit('/').next()?.parse().ok()) {
             if let Some(folder) = self.folder(chunk) {
                 folder.chunk_is_done(chunk);
@@ -133,8 +149,7 @@ impl View {
             Notice::Progress(_) => say_epoch(notice),
             Notice::JobEnded { scope, stage, job, end } => {
                 let Some(folder) = self.folder(scope.chunk) else { return };
-                folder.given_up += usize::from(matches!(end, Outcome::Failed { .. }));
-                folder.ended(scope.chunk, *stage, job.clone());
+                folder.ended(scope.chunk, *stage, job.clone(), end);
             }
             Notice::ChunkDone { scope, .. } => {
                 if let Some(folder) = self.folder(scope.chunk) {
@@ -156,18 +171,23 @@ impl Folder {
             name,
             chunks: HashSet::new(),
             all_chunks: 0,
-            ended: HashSet::new(),
+            ended: HashMap::new(),
             by_stage: BTreeMap::new(),
             given_up: 0,
             bar: None,
         }
     }
 
-    fn ended(&mut self, chunk: u32, stage: StageName, job: JobId) {
-        if self.ended.insert((chunk, job)) {
-            *self.by_stage.entry(stage).or_default() += 1;
-            self.draw(0);
+    fn ended(&mut self, chunk: u32, stage: StageName, job: JobId, end: &Outcome) {
+        let is_given_up = matches!(end, Outcome::Failed { .. });
+        let before = self.ended.insert((chunk, job), is_given_up);
+        if before == Some(is_given_up) {
+            return;
         }
+        *self.by_stage.entry(stage).or_default() += usize::from(before.is_none());
+        self.given_up += usize::from(is_given_up);
+        self.given_up -= usize::from(before == Some(true));
+        self.draw(0);
     }
 
     fn chunk_is_done(&mut self, chunk: u32) {
@@ -207,17 +227,27 @@ impl Folder {
 mod tests {
     use modiolus_pipeline::Scope;
     use modiolus_pipeline::job::ingest::Delivery;
+    use modiolus_store::MemoryStore;
 
     use super::*;
 
-    #[test]
-    fn jobs_are_counted_once_by_folder_and_stage() {
+    /// A run of three chunks, two of them of one folder, of which nothing is known; and its first jobs.
+    fn view() -> (View, [JobId; 3]) {
         let jobs = ["ingest-0", "ingest-1", "ingest-2"].map(|job| job.parse::<JobId>().unwrap());
         let manifest = RunManifest { wanted: None, chunks: jobs.to_vec() };
         let folders = ["207", "207", "208"].map(str::to_owned).to_vec();
         let submission =
             Submission { delivery: Delivery::Uploaded, files: 9, submitted: 0, folders, removed: None };
-        let mut view = View::new(&manifest, Some(submission), "r-1");
+        (View::new(&manifest, Some(submission), "r-1"), jobs)
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed { code: "x".into(), message: "y".into() }
+    }
+
+    #[test]
+    fn jobs_are_counted_once_by_folder_and_stage() {
+        let (mut view, jobs) = view();
         let scope = |chunk| Scope { run: "r-1".parse().unwrap(), chunk };
         let ended = |chunk: u32, end| Notice::JobEnded {
             scope: scope(chunk),
@@ -225,16 +255,31 @@ mod tests {
             job: jobs[chunk as usize % jobs.len()].clone(),
             end,
         };
-        let failed = Outcome::Failed { code: "x".into(), message: "y".into() };
-        for notice in
-            [ended(0, Outcome::Done), ended(0, Outcome::Done), ended(1, failed), ended(7, Outcome::Done)]
+        for (chunk, end) in
+            [(0, Outcome::Done), (0, Outcome::Done), (1, failed()), (1, failed()), (7, Outcome::Done)]
         {
-            view.follow(&notice);
+            view.follow(&ended(chunk, end));
         }
         view.follow(&Notice::ChunkDone { scope: scope(0), failed: vec![] });
         assert_eq!(view.folders.len(), 2);
         assert_eq!(view.folders[0].text(), "207: ingest 2, 1 given up");
         assert_eq!((view.folders[0].chunks.len(), view.folders[0].all_chunks), (1, 2));
         assert_eq!(view.folders[1].all_chunks, 1);
+        view.follow(&ended(1, Outcome::Done));
+        assert_eq!(view.folders[0].text(), "207: ingest 2", "it was replayed");
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_before_anybody_watched_is_counted() {
+        let ((mut view, jobs), store, run) = (view(), MemoryStore::new(), "r-1".parse::<RunId>().unwrap());
+        for (chunk, outcome) in [(0, Outcome::Done), (1, failed())] {
+            let key = ObjectKey::Marker(run.clone(), chunk, jobs[chunk as usize].clone());
+            let json = serde_json::to_vec(&Marker { outcome, followers: vec![] }).unwrap();
+            store.put(key, json.into()).await.unwrap();
+        }
+        store.put(ObjectKey::ChunkDone(run.clone(), 1), "[]".into()).await.unwrap();
+        view.catch_up(&store, &run).await.unwrap();
+        assert_eq!(view.folders[0].text(), "207: ingest 2, 1 given up");
+        assert_eq!((view.folders[0].chunks.len(), view.folders[1].chunks.len()), (1, 0));
     }
 }

@@ -13,6 +13,15 @@ use crate::cluster::USER;
 /// How long to wait for a broker: somebody sits there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What to do about missing queues. To start RabbitMQ again is of no use: a file that it has loaded before is skipped.
+const LOAD_DEFINITIONS: &str = "have RabbitMQ load the definitions again that `modiolus-init secrets` has written: \
+    docker-compose exec rabbitmq rabbitmqctl import_definitions /run/secrets/definitions.json";
+
+/// What to do about settings that differ.
+const LOAD_DEFINITIONS_UNLESS_WANTED: &str = "unless somebody wanted it so: remove policies that are not of the table, then have \
+    RabbitMQ load the definitions again that `modiolus-init secrets` has written: \
+    docker-compose exec rabbitmq rabbitmqctl import_definitions /run/secrets/definitions.json";
+
 /// The broker and its queues.
 pub(crate) async fn broker(configuration: &Configuration) -> Vec<Finding> {
     const WHAT: &str = "broker";
@@ -43,11 +52,7 @@ async fn queues(broker: &RabbitMq) -> Finding {
     const WHAT: &str = "queues";
     match broker.missing_queues().await {
         Ok(missing) if missing.is_empty() => Finding::ok(WHAT, "all are there"),
-        Ok(missing) => Finding::bad(
-            WHAT,
-            format!("missing: {}", missing.join(", ")),
-            "have RabbitMQ load the definitions that `modiolus-init secrets` writes",
-        ),
+        Ok(missing) => Finding::bad(WHAT, format!("missing: {}", missing.join(", ")), LOAD_DEFINITIONS),
         Err(error) => Finding::bad(WHAT, error, "look at the broker's own log"),
     }
 }
@@ -73,12 +78,7 @@ fn settings_of_queues(drift: &[String]) -> Finding {
     const WHAT: &str = "what is set for queues";
     match drift {
         [] => Finding::ok(WHAT, "returns, leases, delays and ways are those of the table"),
-        drift => Finding::bad(
-            WHAT,
-            drift.join("; "),
-            "unless somebody wanted it so: remove what differs and start RabbitMQ again, so that it loads the definitions that \
-             `modiolus-init secrets` writes",
-        ),
+        drift => Finding::bad(WHAT, drift.join("; "), LOAD_DEFINITIONS_UNLESS_WANTED),
     }
 }
 
@@ -116,6 +116,15 @@ mod tests {
 
     fn node(disk: Option<(u64, u64)>, is_short_of_disk: bool, is_short_of_memory: bool) -> Node {
         Node { name: "rabbit@a".into(), disk, is_short_of_disk, is_short_of_memory }
+    }
+
+    #[test]
+    fn the_definitions_are_loaded_from_where_the_broker_has_them() {
+        let container = include_str!("../../../../deploy/rabbitmq/container.conf");
+        let path = container.lines().find_map(|line| line.strip_prefix("definitions.local.path = ")).unwrap();
+        for advice in [LOAD_DEFINITIONS, LOAD_DEFINITIONS_UNLESS_WANTED] {
+            assert!(advice.ends_with(&format!("rabbitmqctl import_definitions {path}")), "{advice}");
+        }
     }
 
     #[test]

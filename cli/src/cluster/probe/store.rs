@@ -132,19 +132,24 @@ async fn write(store: &dyn ObjectStore) -> Finding {
 
 /// Nothing where the store doesn't tell its time.
 async fn clock(store: &S3Store) -> Option<Finding> {
-    const WHAT: &str = "clocks";
     let theirs = store.clock().await?;
     let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let skew = ours.as_secs().abs_diff(theirs.as_secs());
+    Some(clocks(ours.as_secs(), theirs.as_secs()))
+}
+
+/// Our clock and the store's, in seconds since 1970.
+fn clocks(ours: u64, theirs: u64) -> Finding {
+    const WHAT: &str = "clocks";
+    let skew = ours.abs_diff(theirs);
     let found = format!("this machine's and the store's differ by {skew} s");
-    Some(match skew {
+    match skew {
         0..=MOST_SKEW_S => Finding::ok(WHAT, found),
         _ => Finding::bad(
             WHAT,
             found,
             "set both by NTP: the store refuses requests when they differ by 15 minutes",
         ),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +163,16 @@ mod tests {
         let store = MemoryStore::new();
         assert!(write(&store).await.ok);
         assert!(store.snapshot().is_empty());
+    }
+
+    #[test]
+    fn clocks_that_differ_by_more_than_a_minute_are_wrong_whichever_is_ahead() {
+        assert!(clocks(1_000, 1_060).ok && clocks(1_060, 1_000).ok);
+        for (ours, theirs) in [(1_000, 1_600), (1_600, 1_000)] {
+            let wrong = clocks(ours, theirs);
+            assert!(!wrong.ok && wrong.found.contains("600 s"), "{}", wrong.found);
+            assert!(wrong.advice.contains("NTP"), "{}", wrong.advice);
+        }
     }
 
     #[test]
