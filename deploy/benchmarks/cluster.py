@@ -1,6 +1,6 @@
 """The main job in the cluster of docker-compose.yml on this machine, beside `modiolus run`: upload and start of the tool included.
 
-Phantom patients with 100 files each. MODIOLUS_BENCH_FILES=1000 takes longer. Needs what deploy/chaos needs. The store's disk is
+Phantom patients with 1,000 files each, or MODIOLUS_BENCH_FILES. Needs what deploy/chaos needs. The store's disk is
 memory, so that its flushes cost nothing; one machine's folder is never flushed either.
 """
 
@@ -15,7 +15,7 @@ from measuring import BENCH, MODIOLUS, ROOT, below, emptied, say
 sys.path.insert(0, str(ROOT / "deploy/experiment"))
 from containers import STAGES, Cluster  # noqa: E402
 
-FILES = int(os.environ.get("MODIOLUS_BENCH_FILES", 100))
+FILES = int(os.environ.get("MODIOLUS_BENCH_FILES", 1000))
 PATIENTS = [8, 16, 32]
 WORKERS = [1, 2]
 WORK = BENCH / "cluster"
