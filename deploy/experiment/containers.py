@@ -119,11 +119,21 @@ class Cluster:
 
     def is_ready(self, container):
         """Whether a worker takes jobs."""
+        return self._page(container, "readyz") is not None
+
+    def has_jobs(self, container):
+        """Whether a worker has jobs in hand."""
+        metrics = self._page(container, "metrics") or ""
+        running = [line.rsplit(" ", 1)[1] for line in metrics.splitlines() if line.startswith("modiolus_jobs_running")]
+        return sum(map(float, running)) > 0
+
+    def _page(self, container, name):
+        """What a worker tells of itself; None where it doesn't answer, or says no."""
         try:
-            with WITHOUT_PROXY.open(f"http://{self.ip(container)}:9464/readyz", timeout=2) as answer:
-                return answer.status == 200
+            with WITHOUT_PROXY.open(f"http://{self.ip(container)}:9464/{name}", timeout=2) as answer:
+                return answer.read().decode() if answer.status == 200 else None
         except (OSError, ValueError):
-            return False
+            return None
 
     def kill(self, container, number=signal.SIGKILL):
         """To the process itself: what docker is told to kill, it does not start again."""

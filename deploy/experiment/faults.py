@@ -14,6 +14,10 @@ from objects import Unavailable
 
 # How long what is struck may take until it works again, docker's pauses between restarts included.
 RECOVERY_S = 240
+# Seconds for which something holds: less than it takes the broker to give up a connection (40), or more.
+SHORT_S, LONG_S = (5, 30), (60, 90)
+# One in so many is long, if there is time for such.
+LONG_ONE_IN = 3
 
 
 @dataclasses.dataclass
@@ -24,9 +28,11 @@ class Strike:
 
 
 class Faults:
-    def __init__(self, cluster, chance):
-        self.cluster, self.chance = cluster, chance
+    def __init__(self, cluster, chance, has_time):
+        self.cluster, self.chance, self.has_time = cluster, chance, has_time
         self.strikes = []
+        # The kinds that have not struck yet.
+        self.owed = list(WEIGHTS)
         self.threads = []
         # One at a time of those that hold for a while or strike everybody; kills come meanwhile.
         self.holding = threading.Lock()
@@ -42,12 +48,10 @@ class Faults:
         self._signal("SIGKILL of a worker", self.chance.choice(self.cluster.containers[stage]), signal.SIGKILL)
 
     def stop(self):
-        """What a scheduler does when it needs the place. Linux does not give SIGTERM to the first process of a container before
+        """What a scheduler does when it needs the place, to one that has jobs in hand. Linux does not give SIGTERM to the first process of a container before
         it asks for it, so that one that is only starting would not notice."""
-        container = self.chance.choice(self.cluster.workers())
-        if not self.cluster.is_ready(container):
-            return False
-        return self._signal("SIGTERM of a worker", container, signal.SIGTERM)
+        at_work = [container for container in self.cluster.workers() if self.cluster.is_ready(container) and self.cluster.has_jobs(container)]
+        return bool(at_work) and self._signal("SIGTERM of a worker", self.chance.choice(at_work), signal.SIGTERM)
 
     def _signal(self, kind, container, number):
         before = self.cluster.pid(container)
@@ -57,14 +61,17 @@ class Faults:
             self._watch(Strike(kind, self.cluster.stage_of(container)), again)
         return bool(before)
 
+    def _a_while(self):
+        return self.chance.uniform(*(LONG_S if self.has_time and self.chance.randrange(LONG_ONE_IN) == 0 else SHORT_S))
+
     def pause(self):
         container = self.chance.choice(self.cluster.workers())
-        return self._hold("docker pause of a worker", container, self.chance.uniform(5, 30), ["pause", container], ["unpause", container])
+        return self._hold("docker pause of a worker", container, self._a_while(), ["pause", container], ["unpause", container])
 
     def leave_network(self):
         container, network = self.chance.choice(self.cluster.workers()), f"{self.cluster.project}_cluster"
         leave, come_back = ["network", "disconnect", network, container], ["network", "connect", network, container]
-        return self._hold("docker network disconnect of a worker", container, self.chance.uniform(5, 30), leave, come_back)
+        return self._hold("docker network disconnect of a worker", container, self._a_while(), leave, come_back)
 
     def cut_off(self):
         """A worker reaches the store and not the broker, or the other way round."""
@@ -77,7 +84,7 @@ class Faults:
                 subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "route", action, "blackhole", address], stderr=subprocess.DEVNULL)
 
         kind = f"a worker cut off from {'the broker' if server == 'rabbitmq' else 'the store'}"
-        return self._hold(kind, container, self.chance.uniform(5, 30), lambda: route("add"), lambda: route("del"))
+        return self._hold(kind, container, self._a_while(), lambda: route("add"), lambda: route("del"))
 
     def restart_broker(self):
         return self._restart("rabbitmq", lambda: all(map(self.cluster.is_ready, self.cluster.workers())))
@@ -166,15 +173,14 @@ WEIGHTS = {"stop": 4, "pause": 2, "leave_network": 2, "cut_off": 2, "restart_bro
 def strike_for(faults, seconds, kills):
     """Every kind at least once if there is time, then by chance, and as many kills as are asked for, spread over the time."""
     chance, begun = faults.chance, time.monotonic()
-    first = list(WEIGHTS)
-    chance.shuffle(first)
+    chance.shuffle(faults.owed)
     while (passed := time.monotonic() - begun) < seconds:
         if faults.kills() < kills * passed / seconds:
             faults.kill()
         else:
-            name = first[0] if first else chance.choices(list(WEIGHTS), WEIGHTS.values())[0]
-            if getattr(faults, name)() and first:
-                first.pop(0)
+            name = (faults.owed or chance.choices(list(WEIGHTS), WEIGHTS.values()))[0]
+            if getattr(faults, name)() and name in faults.owed:
+                faults.owed.remove(name)
         time.sleep(chance.uniform(0.3, 1.0) * min(5, seconds / (kills + 20)))
     while faults.kills() < kills:
         faults.kill()

@@ -1,8 +1,9 @@
-"""Trainings in a cluster to which harm is done: one that goes on from its checkpoints, one whose process dies whenever it
+"""Trainings in a cluster to which harm is done: some that go on from their checkpoints, one whose process dies whenever it
 begins, one with a segment that is longer than the broker waits."""
 
 import itertools
 import json
+import math
 import subprocess
 
 from containers import BUILT, VHOST, docker, say, until
@@ -10,7 +11,10 @@ from evidence import Joins, jobs_without_an_end, marker_path
 
 RUN = "drawn"
 EPOCHS = 20
-# How many patches an epoch of the disturbed training has, per minute of harm: it should take about as long.
+# As many disturbed trainings follow one another as take about as long as the harm: their segments have to be shorter than the
+# time between two kills, or none would ever end.
+MINUTES_A_TRAINING = 3
+# How many patches an epoch has, so that a training takes about so long.
 PATCHES_A_MINUTE = 100
 # No kill comes within that time of a start, but the one that is meant.
 START_S = 120
@@ -43,29 +47,41 @@ class Trainings:
         return training
 
     def begin_disturbed(self, minutes):
-        self.patches = PATCHES_A_MINUTE * minutes
-        self.disturbed = self.begin("disturbed", EPOCHS, self.patches)
+        """Starts as many as fill the time; their runs."""
+        self.patches = PATCHES_A_MINUTE * min(minutes, MINUTES_A_TRAINING)
+        count = math.ceil(minutes / MINUTES_A_TRAINING)
+        self.disturbed = [self.begin(f"disturbed-{number}", EPOCHS, self.patches) for number in range(count)]
         return self.disturbed
 
-    def epochs_in_log(self):
-        """The epochs that the disturbed training's last segment tells of."""
-        segments = json.loads(self.cluster.objects.get("runs", f"{self.disturbed}/run.json"))
+    def epochs_in_log(self, training):
+        """The epochs that a training's last segment tells of."""
+        segments = json.loads(self.cluster.objects.get("runs", f"{training}/run.json"))
         assert len(segments["chunks"]) == 1, "a training is one chain"
-        logs = sorted(path for path in self.cluster.objects.list("models", f"training/{self.disturbed}/") if path.endswith(".json"))
+        logs = sorted(path for path in self.cluster.objects.list("models", f"training/{training}/") if path.endswith(".json"))
         return [epoch["epoch"] for epoch in json.loads(self.cluster.objects.get("models", logs[-1]))] if logs else []
 
     def judge_disturbed(self, work):
-        """Its figures, and what is wrong with them. Harm may cost the segment in hand, however often it is tried; none that was
-        done before is ever begun again."""
-        missing, segments, _ = jobs_without_an_end(self.cluster.objects, self.disturbed)
-        begun = [job for _, job in work.begun_in_order(self.segments(self.disturbed))]
+        """The figures of all that were disturbed, and what is wrong with them."""
+        figures, wrong = {"segments of trainings": 0, "segments begun again": 0}, []
+        for training in self.disturbed:
+            segments, again, faulty = self._judge(training, work)
+            figures["segments of trainings"] += segments
+            figures["segments begun again"] += again
+            wrong += [f"{training}: {what}" for what in faulty]
+        return figures, wrong
+
+    def _judge(self, training, work):
+        """How many segments a training has, how often one was begun again, and what is wrong with it. Harm may cost the segment
+        in hand, however often it is tried; none that was done before is ever begun again."""
+        missing, segments, _ = jobs_without_an_end(self.cluster.objects, training)
+        begun = [job for _, job in work.begun_in_order(self.segments(training))]
         turns = [job for job, _ in itertools.groupby(begun)]
-        wrong = [f"the training lacks segments: {missing}"] if missing else []
-        if (epochs := self.epochs_in_log()) != list(range(1, EPOCHS + 1)):
-            wrong.append(f"the training's epochs: {epochs}")
+        wrong = [f"segments are missing: {missing}"] if missing else []
+        if (epochs := self.epochs_in_log(training)) != list(range(1, EPOCHS + 1)):
+            wrong.append(f"its epochs are {epochs}")
         if len(turns) != len(set(turns)):
-            wrong.append(f"the training went back to a segment before: {turns}")
-        return {"segments of a training": segments, "segments begun again": len(begun) - len(set(begun))}, wrong
+            wrong.append(f"it went back to a segment before: {turns}")
+        return segments, len(begun) - len(set(begun)), wrong
 
     def segments(self, training):
         """The jobs of a training, as far as they have ended."""
@@ -92,9 +108,10 @@ class Trainings:
 
     def outlive(self, work):
         """A segment that is longer than the broker waits; what is wrong with how it went."""
-        usual = work.seconds_a_segment(self.segments(self.disturbed))
+        times = [work.seconds_a_segment(self.segments(training)) for training in self.disturbed]
+        usual = min((seconds for seconds in times if seconds is not None), default=None)
         if usual is None:
-            return ["the disturbed training never came to its second segment: how large a long one is can't be told"]
+            return ["no disturbed training came to its second segment: how large a long one is can't be told"]
         policy = self.cluster.ask("GET", f"policies/{VHOST}/train")
         policy["definition"]["consumer-timeout"] = 1000 * LEASE_S
         self.cluster.ask("PUT", f"policies/{VHOST}/train", {key: policy[key] for key in ["pattern", "definition", "priority", "apply-to"]})
