@@ -17,7 +17,7 @@ export class Desk {
   open(slice) {
     this.autosave?.stop();
     this.#before = null;
-    Object.assign(this, { slice, mask: slice.mask, values: slice.values, spacing: slice.spacing });
+    Object.assign(this, { slice, mask: slice.mask, values: slice.bright, spacing: slice.spacing });
     this.history = new History(slice.mask);
     this.watch = new Stopwatch(performance.now());
     const work = { slice, watch: this.watch, sender: new Sender(slice), isFromProposal: slice.origin === "proposal" };

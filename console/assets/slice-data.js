@@ -24,7 +24,7 @@ export async function load({ patient, slice, run }) {
   const origin = newest ? "revision" : proposal ? "proposal" : "blank";
   const first = (newest ? drawn : proposal)?.data ?? new Uint8Array(pixels.values.length);
   return {
-    patient, slice, details, model, revisions, newest, proposal, origin, ...pixels,
+    patient, slice, details, model, revisions, newest, proposal, origin, ...pixels, bright: brightness(pixels),
     spacing: details.spacing_mm ?? null,
     mask: { rows: pixels.rows, columns: pixels.columns, data: first.slice() },
     windows: [{ name: "stored", ...details.window }, ...details.window.presets],
@@ -50,6 +50,11 @@ export async function mask(at, { rows, columns }) {
     throw new Error(`the mask has ${read.rows} x ${read.columns} pixels, the slice ${rows} x ${columns}`);
   }
   return read;
+}
+
+/** The values with the bright ones high, for whatever asks for a level: of a MONOCHROME1 slice the lowest value is white. */
+export function brightness({ values, minimum, maximum, inverted }) {
+  return inverted ? values.map((value) => minimum + maximum - value) : values;
 }
 
 /** The level above which 0.5 % of the values lie: about as many as an array has. */

@@ -226,7 +226,8 @@ function show(slice) {
 function setLevelRange(slice) {
   const slider = byId("level");
   Object.assign(slider, { min: Math.floor(slice.minimum), max: Math.ceil(slice.maximum) });
-  setLevel(levelChosen ?? firstLevel(slice.values));
+  // The level that somebody chose means the same on slices whose values grow with brightness only.
+  setLevel((slice.inverted ? null : levelChosen) ?? firstLevel(slice.bright));
 }
 
 export function setLevel(level) {
@@ -234,7 +235,9 @@ export function setLevel(level) {
   slider.value = level;
   desk.level = Number(slider.value);
   stage.options.level = desk.level;
-  byId("level-value").textContent = slider.value;
+  const { inverted, minimum, maximum } = desk.slice ?? {};
+  // As a value of the slice, which is what stands beside the cursor.
+  byId("level-value").textContent = inverted ? minimum + maximum - desk.level : desk.level;
   stage.changed("preview");
 }
 

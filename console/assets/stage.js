@@ -26,7 +26,7 @@ export class Stage {
     new ResizeObserver(() => this.#resized()).observe(canvas);
   }
 
-  /** Shows a slice: {rows, columns, values, spacing, mask, proposal}. */
+  /** Shows a slice: {rows, columns, values, bright, spacing, mask, proposal}. */
   show(slice, window) {
     this.slice = slice;
     this.window = window;
@@ -109,9 +109,9 @@ export class Stage {
 
   #drawPreview(context) {
     if (!this.options.preview) return;
-    const { values } = this.slice;
-    const inside = (index) => values[index] >= this.options.level;
-    context.drawImage(this.#fresh("preview", (rgba) => tint(rgba, values.length, inside, PREVIEW, 150)), 0, 0);
+    const { bright } = this.slice;
+    const inside = (index) => bright[index] >= this.options.level;
+    context.drawImage(this.#fresh("preview", (rgba) => tint(rgba, bright.length, inside, PREVIEW, 150)), 0, 0);
   }
 
   #drawMask(context) {

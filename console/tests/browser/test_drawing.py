@@ -46,6 +46,21 @@ def test_the_threshold_pen_paints_only_above_the_level(slice_page):
     assert all(mask[i] for i in middle if values[i] >= level)
 
 
+def test_the_threshold_pen_paints_what_is_bright_where_the_lowest_value_is_white(page, server, run, slices):
+    headers = lambda one: page.request.get(f"{server.url}/api/v1/slices/{one['patient']}/{one['slice']}/pixels").headers  # noqa: E731
+    inverted = next(one for one in slices if headers(one)["x-inverted"] == "true")
+    slice_page = SlicePage(page, server, run, inverted).open()
+    blank(slice_page)
+    stored = slice_page.ask("Array.from(desk.slice.values)")
+    rows, columns = slice_page.size()
+    row = stored.index(min(stored)) // columns
+    slice_page.press("t", "}")
+    slice_page.drag((0.5, row + 0.5), (columns - 0.5, row + 0.5))
+    level = int(page.locator("#level-value").inner_text())
+    painted = [stored[i] for i, value in enumerate(slice_page.mask()) if value]
+    assert min(stored) in painted and max(painted) <= level < sorted(stored)[len(stored) // 2]
+
+
 def test_a_click_grows_a_region_and_another_tool_erases_it(slice_page):
     blank(slice_page)
     rows, columns = slice_page.size()

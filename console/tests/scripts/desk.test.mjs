@@ -33,7 +33,7 @@ function server(answers = []) {
 function desk() {
   const stage = { changed() {}, view: new View({ rows: 8, columns: 8 }) };
   const made = new Desk(stage, { changed() {}, saving() {} });
-  const slice = (name) => ({ patient: "p", slice: name, mask: blank(8, 8), values: new Int16Array(64), revisions: [], newest: null, origin: "blank" });
+  const slice = (name) => ({ patient: "p", slice: name, mask: blank(8, 8), bright: new Int16Array(64), revisions: [], newest: null, origin: "blank" });
   made.size = 1;
   made.open(slice("a"));
   return { made, slice, all: tools(made) };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { parse } from "../../assets/pixels.js";
-import { firstLevel } from "../../assets/slice-data.js";
+import { brightness, firstLevel } from "../../assets/slice-data.js";
 import { length, lengthText, scaleBar, View } from "../../assets/view.js";
 import { dragged, grey, paint } from "../../assets/window.js";
 
@@ -82,6 +82,12 @@ test("values are read by their headers, and a wrong length is said", () => {
   assert.deepEqual([...floats.values], [0.5, -2, 3]);
   assert.throws(() => parse(new ArrayBuffer(4), (name) => headers[name]), /4 bytes for 1 x 3 values/);
   assert.throws(() => parse(new ArrayBuffer(6), () => null), /of type null/);
+});
+
+test("where the lowest value is white, brightness is turned over", () => {
+  const slice = { values: Int16Array.of(-1000, 0, 3000), minimum: -1000, maximum: 3000, inverted: true };
+  assert.deepEqual([...brightness(slice)], [3000, 2000, -1000]);
+  assert.equal(brightness({ ...slice, inverted: false }), slice.values);
 });
 
 test("the first level leaves out all but the brightest values", () => {
