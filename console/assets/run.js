@@ -4,7 +4,7 @@ import { call, path, query } from "./api.js";
 import { byId, element } from "./dom.js";
 import { listen as listenToImport } from "./import.js";
 import { watch } from "./live.js";
-import { ago, duration } from "./words.js";
+import { ago, duration, fixed } from "./words.js";
 
 const run = decodeURIComponent(location.pathname.split("/")[2]);
 const whole = new Intl.NumberFormat();
@@ -28,10 +28,11 @@ function show(progress) {
   const { state, files, done, kept, drawn, refused } = progress;
   byId("state").textContent = state;
   byId("state").className = `badge ${state}`;
-  Object.assign(byId("done"), { max: Math.max(files, 1), value: done });
+  if (progress.started) byId("started").textContent = `started ${ago(progress.started)}`;
+  Object.assign(byId("done"), { max: Math.max(progress.steps, 1), value: isOver(state) ? progress.steps : progress.steps_done });
   byId("numbers").textContent = `${whole.format(done)} of ${whole.format(files)} files, ${whole.format(kept)} slices kept, ${whole.format(drawn)} masks, ${whole.format(refused)} files refused`;
-  const { files_per_second: speed, seconds_left: left, tried_again: again } = progress;
-  byId("speed").textContent = [speed && `${whole.format(Math.round(speed))} files a second`, left && `about ${duration(left)} left`, again && `jobs tried again: ${again}`].filter(Boolean).join(", ");
+  const { files_per_second: files_speed, masks_per_second: masks_speed, seconds_left: left, tried_again: again } = progress;
+  byId("speed").textContent = [files_speed && `${fixed(files_speed, 0)} files a second`, masks_speed && `${fixed(masks_speed, 1)} masks a second`, left && `about ${duration(left)} left`, again && `jobs tried again: ${again}`].filter(Boolean).join(", ");
   showControls(progress);
   showUploaded(progress);
   fill("grid", progress.grid, (one) => row(wallOf(one.patient), one.kept, one.prepared, one.drawn, one.failed));

@@ -50,8 +50,14 @@ pub(crate) struct Progress {
     pub(crate) refusals: Vec<Refused>,
     /// Jobs that were given up.
     pub(crate) given_up: Vec<GivenUp>,
-    /// Files per second, since somebody watches.
+    /// What there is to do as far as it is known: files that need their verdict, and slices that need their mask.
+    pub(crate) steps: u64,
+    /// How much of it is done.
+    pub(crate) steps_done: u64,
+    /// Files per second since somebody watches, while files have no verdict yet.
     pub(crate) files_per_second: Option<f64>,
+    /// Masks per second since somebody watches.
+    pub(crate) masks_per_second: Option<f64>,
     pub(crate) seconds_left: Option<f64>,
     /// It waits until another one is done.
     pub(crate) waits: bool,
@@ -115,11 +121,19 @@ pub(crate) struct GivenUp {
     message: String,
 }
 
+/// What of a run goes on at a speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Counted {
+    Files,
+    Masks,
+    Epochs,
+}
+
 /// What is remembered of runs from one look to the next.
 #[derive(Default)]
 pub(crate) struct Watching {
-    /// When each run was looked at first, and how far it was then.
-    since: Mutex<HashMap<RunId, (Instant, usize)>>,
+    /// When some of what each run does was seen first, and how much it was then.
+    since: Mutex<HashMap<(RunId, Counted), (Instant, usize)>>,
     /// What lists say of those that are done.
     done: Mutex<HashMap<RunId, Summary>>,
 }
@@ -136,17 +150,21 @@ impl Watching {
         done.insert(summary.run.clone(), summary.clone());
     }
 
-    /// Files (or epochs) per second since the run was looked at first.
-    pub(crate) fn speed(&self, run: &RunId, done: usize) -> Option<f64> {
+    /// How many per second there were since the run was looked at first, or since the first of them.
+    pub(crate) fn speed(&self, run: &RunId, counted: Counted, done: usize) -> Option<f64> {
         let mut watched = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, before) = *watched.entry(run.clone()).or_insert((Instant::now(), done));
+        if done == 0 && counted == Counted::Masks {
+            // They come after other work, which is not to slow them down.
+            return None;
+        }
+        let (since, before) = *watched.entry((run.clone(), counted)).or_insert((Instant::now(), done));
         let seconds = since.elapsed().as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // no run has that many files
         (seconds > 1.0 && done > before).then(|| (done - before) as f64 / seconds)
     }
 
     pub(crate) fn forget(&self, run: &RunId) {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != run);
     }
 }
 
@@ -174,24 +192,31 @@ impl Progress {
     /// How far a run is.
     pub(crate) fn of(run: &Run, watching: &Watching, standing: Standing) -> Self {
         let summary = Summary::of(run);
-        let files_per_second = match run.state.state {
-            State::Running => watching.speed(&summary.run, summary.done),
-            _ => {
-                watching.forget(&summary.run);
-                None
-            }
+        if run.state.state != State::Running {
+            watching.forget(&summary.run);
+        }
+        let speed = |counted, done, left: u64| match run.state.state {
+            State::Running => watching.speed(&summary.run, counted, done).filter(|_| left > 0),
+            _ => None,
         };
-        #[allow(clippy::cast_precision_loss)] // no run has that many files
-        let left = summary.files.saturating_sub(summary.done as u64) as f64;
+        let grid = grid(run);
+        let ended = summary.drawn + grid.iter().map(|patient| patient.failed).sum::<usize>();
+        let (files_left, masks_left) =
+            (summary.files.saturating_sub(summary.done as u64), summary.kept.saturating_sub(ended) as u64);
+        let files_per_second = speed(Counted::Files, summary.done, files_left);
+        let masks_per_second = speed(Counted::Masks, summary.drawn, masks_left);
         Self {
             chunks: run.state.chunks,
             chunks_done: run.state.chunks_done,
             stages: stages(run),
-            grid: grid(run),
+            grid,
             refusals: refusals(run),
             given_up: given_up(run),
+            steps: summary.files + summary.kept as u64,
+            steps_done: (summary.done + ended) as u64,
             files_per_second,
-            seconds_left: files_per_second.map(|speed| left / speed),
+            masks_per_second,
+            seconds_left: seconds_left((files_left, files_per_second), (masks_left, masks_per_second)),
             waits: standing.waits,
             stands_still: standing.stands_still,
             tried_again: standing.tried_again,
@@ -205,6 +230,16 @@ impl Progress {
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.summary.state, State::Done | State::Cancelled)
     }
+}
+
+/// Files and masks are worked on at once, so what takes longer counts; nothing is said while one of them has no speed yet.
+#[allow(clippy::cast_precision_loss)] // no run has that many files
+fn seconds_left(files: (u64, Option<f64>), masks: (u64, Option<f64>)) -> Option<f64> {
+    let seconds = |(left, speed): (u64, Option<f64>)| match left {
+        0 => Some(0.0),
+        left => speed.map(|speed| left as f64 / speed),
+    };
+    Some(seconds(files)?.max(seconds(masks)?)).filter(|&seconds| seconds > 0.0)
 }
 
 fn stages(run: &Run) -> Vec<Stage> {
@@ -281,4 +316,30 @@ fn given_up(run: &Run) -> Vec<GivenUp> {
         message: failed.message.clone(),
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_what_takes_longer() {
+        assert_eq!(seconds_left((100, Some(50.0)), (40, Some(2.0))), Some(20.0));
+        assert_eq!(seconds_left((100, Some(2.0)), (0, None)), Some(50.0));
+        assert_eq!(seconds_left((0, None), (30, Some(3.0))), Some(10.0));
+        assert_eq!(seconds_left((100, Some(50.0)), (40, None)), None, "masks have no speed yet");
+        assert_eq!(seconds_left((0, None), (0, None)), None);
+    }
+
+    #[test]
+    fn the_speed_of_masks_begins_with_the_first_of_them() {
+        let (watching, run): (_, RunId) = (Watching::default(), "one".parse().unwrap());
+        assert_eq!(watching.speed(&run, Counted::Masks, 0), None);
+        assert!(watching.since.lock().unwrap().is_empty());
+        assert_eq!(watching.speed(&run, Counted::Masks, 3), None);
+        assert_eq!(watching.speed(&run, Counted::Files, 0), None);
+        assert_eq!(watching.since.lock().unwrap().len(), 2);
+        watching.forget(&run);
+        assert!(watching.since.lock().unwrap().is_empty());
+    }
 }

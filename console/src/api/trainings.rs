@@ -14,6 +14,7 @@ use super::live::{Live, Watched, watch};
 use crate::app::Console;
 use crate::extract::{JsonBody, PathParams};
 use crate::failure::{ApiResult, ErrorBody, Failure};
+use crate::progress::Counted;
 use crate::works::Course;
 
 /// How many trainings are listed, the newest first.
@@ -126,7 +127,7 @@ async fn whole(app: &Console, training: &TrainingId) -> ApiResult<Option<Whole>>
     let (run, done) = (training.as_run(), epochs.last().map_or(0, |epoch| epoch.epoch));
     let standing = app.works.standing(&run).await;
     let is_running = state.state == State::Running && !standing.waits;
-    let speed = if is_running { app.watching.speed(&run, done as usize) } else { None };
+    let speed = if is_running { app.watching.speed(&run, Counted::Epochs, done as usize) } else { None };
     if !is_running {
         app.watching.forget(&run);
     }
