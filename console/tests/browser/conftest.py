@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
 from console_pages import SlicePage, WallPage
-from serving import ROOT, Server, phantom_store
+from serving import ROOT, Server, first_attempt, modiolus, phantom_store
 
 SHOTS = ROOT / "target" / "browser"
 LAPTOP = {"width": 1366, "height": 768}
@@ -32,6 +32,24 @@ def server(finished_store, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def first_model(tmp_path_factory):
+    """A model file that draws badly, and learns quickly."""
+    return first_attempt(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture
+def taught_server(first_model, tmp_path):
+    """A server without runs, whose current model is the first that its people have trained."""
+    store = tmp_path / "store"
+    store.mkdir()
+    # Of which patients a model is judged hangs on their pseudonyms.
+    (store / "pseudonym.key").write_text("07" * 32)
+    modiolus("models", "--store", store, "promote", first_model)
+    with Server(store, tmp_path / "serve.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def browser():
     with sync_playwright() as playwright:
         program = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -45,7 +63,7 @@ def browser():
 def new_page(browser, request):
     """Makes pages; at the end none of them may have complained, unless the test says which words it expects."""
     # Pages close before their server stops: made after it, they go first.
-    for server in {"server", "empty_server", "guarded"} & set(request.fixturenames):
+    for server in {"server", "empty_server", "taught_server", "guarded"} & set(request.fixturenames):
         request.getfixturevalue(server)
     contexts, complaints = [], []
 
@@ -116,14 +134,14 @@ def held(page):
 
 @pytest.fixture
 def shot():
-    """Keeps a picture of a page in target/browser."""
+    """Keeps a picture of a page, of what is in sight or of all of it, in target/browser."""
     SHOTS.mkdir(parents=True, exist_ok=True)
 
-    def take(page, name):
+    def take(page, name, full_page=False):
         # Chromium now and then can't, while a page is being replaced.
         for _ in range(3):
             try:
-                return page.screenshot(path=SHOTS / f"{name}.png")
+                return page.screenshot(path=SHOTS / f"{name}.png", full_page=full_page)
             except Error as error:
                 if "Unable to capture" not in str(error):
                     raise

@@ -9,6 +9,26 @@ from playwright.sync_api import expect
 BASE64 = "(bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))"
 
 
+def pixels(page, png):
+    """A mask as bytes of 0 and 1, row by row, decoded by the browser's own decoder of pictures, not by ours."""
+    decode = """async (png) => {
+        const picture = await createImageBitmap(new Blob([Uint8Array.from(atob(png), (sign) => sign.charCodeAt(0))]));
+        const canvas = new OffscreenCanvas(picture.width, picture.height);
+        const context = canvas.getContext("2d");
+        context.drawImage(picture, 0, 0);
+        const { data } = context.getImageData(0, 0, picture.width, picture.height);
+        return (%s)(Uint8Array.from({ length: data.length / 4 }, (_, i) => (data[4 * i] > 127 ? 1 : 0)));
+    }""" % BASE64
+    return base64.b64decode(page.evaluate(decode, base64.b64encode(png).decode()))
+
+
+def iou(one, other):
+    """How far two masks are the same, 0 to 1."""
+    both = sum(a & b for a, b in zip(one, other, strict=True))
+    either = sum(one) + sum(other) - both
+    return both / either if either else 1.0
+
+
 class WallPage:
     def __init__(self, page, server, run):
         self.page, self.server, self.run = page, server, run
@@ -57,16 +77,21 @@ class SlicePage:
         return tuple(self.ask("[desk.mask.rows, desk.mask.columns]"))
 
     def stored(self, revision):
-        """A stored mask as bytes of 0 and 1, decoded by the browser's own decoder of pictures, not by ours."""
-        decode = """async (url) => {
-            const picture = await createImageBitmap(await (await fetch(url)).blob());
-            const canvas = new OffscreenCanvas(picture.width, picture.height);
-            const context = canvas.getContext("2d");
-            context.drawImage(picture, 0, 0);
-            const { data } = context.getImageData(0, 0, picture.width, picture.height);
-            return (%s)(Uint8Array.from({ length: data.length / 4 }, (_, i) => (data[4 * i] > 127 ? 1 : 0)));
-        }""" % BASE64
-        return base64.b64decode(self.page.evaluate(decode, f"/api/v1/{self.api}/revisions/{revision}/mask.png"))
+        """A stored mask as bytes of 0 and 1."""
+        return self.drawn(f"revisions/{revision}/mask.png")
+
+    def proposal(self, model):
+        """What a model has drawn, as bytes of 0 and 1; nothing before it has."""
+        return self.drawn(f"mask.png?model={model}")
+
+    def truth(self, phantoms):
+        """What is true, as bytes of 0 and 1."""
+        return pixels(self.page, phantoms.mask(self.slice))
+
+    def drawn(self, mask):
+        """As who is signed in to the page gets it."""
+        answer = self.page.request.get(f"{self.server.url}/api/v1/{self.api}/{mask}")
+        return pixels(self.page, answer.body()) if answer.ok else None
 
     def revisions(self):
         return self.server.get(f"{self.api}/revisions")
